@@ -1,0 +1,249 @@
+package node
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Version is the product's version, as server-properties, gossip and `triagemq version` show it.
+const Version = "0.1.0"
+
+// Config is everything that one node is told. Default is runnable; a zero field never means "default".
+type Config struct {
+	NodeID            string        // --node-id: name for people; the raft server id adds a random suffix
+	DataDir           string        // --data-dir: log, snapshots, identity; one process at a time
+	AMQPAddr          string        // --amqp-addr host:port
+	HTTPAddr          string        // --http-addr host:port
+	PeerAddr          string        // --peer-addr host:port, raft and forwarding
+	GossipAddr        string        // --gossip-addr host:port, TCP and UDP
+	AdvertiseHost     string        // --advertise-host: what others dial; "" = the host of each address
+	Join              []string      // --join: gossip addresses
+	BootstrapExpect   int           // --bootstrap-expect 1..9
+	ClusterSecretFile string        // --cluster-secret-file; "" = none, loopback only
+	ClusterSecret     []byte        // contents of that file or TRIAGEMQ_CLUSTER_SECRET
+	DefaultUser       string        // --default-user
+	DefaultPass       string        // --default-pass
+	LogLevel          string        // --log-level trace|debug|info|warn|error
+	LogStore          string        // --log-store wal|boltdb
+	HeartbeatTimeout  time.Duration // --heartbeat-timeout 50ms..10s
+	ElectionTimeout   time.Duration // --election-timeout, at least the heartbeat time-out
+	LeaseTimeout      time.Duration // --lease-timeout, at most the heartbeat time-out
+	LogWriteBound     time.Duration // --log-write-bound: a log write or fsync that takes longer ends the process
+	MemoryWatermark   float64       // --memory-watermark: share of the cgroup's or machine's memory above which publishers are blocked, 0.05..0.95
+}
+
+// Default returns the configuration of a whole broker on its own, on the standard ports of loopback.
+func Default() Config {
+	return Config{
+		NodeID: "n1", DataDir: "triagemq-data",
+		AMQPAddr: "127.0.0.1:5672", HTTPAddr: "127.0.0.1:15672", PeerAddr: "127.0.0.1:7672", GossipAddr: "127.0.0.1:7946",
+		BootstrapExpect: 1, DefaultUser: "guest", DefaultPass: "guest", LogLevel: "info", LogStore: "wal",
+		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
+		LogWriteBound: 5 * time.Second, MemoryWatermark: 0.6,
+	}
+}
+
+// Parse reads the configuration of `triagemq server`: flags win over TRIAGEMQ_… variables, those over the TOML file that --config names, that over
+// Default. Unknown flags and keys are errors. It returns flag.ErrHelp where help was asked for.
+func Parse(args []string, environ []string) (Config, error) {
+	c := Default()
+	fs := flag.NewFlagSet("triagemq server", flag.ContinueOnError)
+	file := fs.String("config", "", "TOML `file` whose keys are the names of these flags")
+	c.register(fs)
+	fs.Usage = func() { usage(fs) }
+	if err := fs.Parse(args); err != nil {
+		return c, err
+	}
+	if fs.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q: triagemq server takes flags only", fs.Arg(0))
+	}
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	env := environment(environ)
+	if v, ok := env["config"]; ok && !given["config"] {
+		*file = v
+	}
+	if err := overlay(fs, given, env, *file); err != nil {
+		return c, err
+	}
+	if err := c.readSecret(env); err != nil {
+		return c, err
+	}
+	return c, c.Validate()
+}
+
+func usage(fs *flag.FlagSet) {
+	w := fs.Output()
+	fmt.Fprintf(w, "Usage: triagemq server [flags]\n\nRuns one node. Each flag is also an environment variable (--node-id is TRIAGEMQ_NODE_ID) and a key of the\n"+
+		"file that --config names; flags win over the environment, the environment over the file.\n\n")
+	fs.PrintDefaults()
+	fmt.Fprintf(w, "\nWithout --join and with --bootstrap-expect 1 the node is a whole broker on its own. The three nodes of a new\n"+
+		"cluster are all started with the same --join list and --bootstrap-expect 3.\n")
+}
+
+func (c *Config) register(fs *flag.FlagSet) {
+	fs.StringVar(&c.NodeID, "node-id", c.NodeID, "`name` of this node, unique in the cluster")
+	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "`folder` of the log, snapshots and identity")
+	fs.StringVar(&c.AMQPAddr, "amqp-addr", c.AMQPAddr, "AMQP 0-9-1 `host:port`")
+	fs.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "HTTP `host:port`: health, API")
+	fs.StringVar(&c.PeerAddr, "peer-addr", c.PeerAddr, "`host:port` for the other nodes: raft and forwarding")
+	fs.StringVar(&c.GossipAddr, "gossip-addr", c.GossipAddr, "`host:port` of membership gossip, TCP and UDP")
+	fs.StringVar(&c.AdvertiseHost, "advertise-host", c.AdvertiseHost, "`host` that others dial, where the bind addresses are not it")
+	fs.Var((*addresses)(&c.Join), "join", "gossip `host:port,…` of other nodes")
+	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", c.BootstrapExpect, "`number` of servers that form a new cluster")
+	fs.StringVar(&c.ClusterSecretFile, "cluster-secret-file", c.ClusterSecretFile, "`file` with the secret that all nodes share (or TRIAGEMQ_CLUSTER_SECRET);\nwithout one the peer and gossip ports stay on loopback")
+	fs.StringVar(&c.DefaultUser, "default-user", c.DefaultUser, "`name` of the first user; guest may log in from loopback only")
+	fs.StringVar(&c.DefaultPass, "default-pass", c.DefaultPass, "`password` of the first user")
+	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
+	fs.StringVar(&c.LogStore, "log-store", c.LogStore, "store of the replicated log: wal or boltdb (fixed once the data folder exists)")
+	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", c.HeartbeatTimeout, "raft: silence of the leader after which a follower suspects it, 50ms to 10s")
+	fs.DurationVar(&c.ElectionTimeout, "election-timeout", c.ElectionTimeout, "raft: how long a candidate waits for votes, at least --heartbeat-timeout")
+	fs.DurationVar(&c.LeaseTimeout, "lease-timeout", c.LeaseTimeout, "raft: a leader that reached no majority for this long steps down, at most --heartbeat-timeout")
+	fs.DurationVar(&c.LogWriteBound, "log-write-bound", c.LogWriteBound, "a log write or fsync that takes longer ends the process, 500ms to 5m")
+	fs.Float64Var(&c.MemoryWatermark, "memory-watermark", c.MemoryWatermark, "share of the cgroup's or machine's memory above which publishers are blocked, 0.05 to 0.95")
+}
+
+// addresses is a comma-separated list as a flag.
+type addresses []string
+
+func (a *addresses) String() string { return strings.Join(*a, ",") }
+
+func (a *addresses) Set(s string) error {
+	*a = nil
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			*a = append(*a, part)
+		}
+	}
+	return nil
+}
+
+// environment picks the TRIAGEMQ_… variables and names them as the flags are.
+func environment(environ []string) map[string]string {
+	env := map[string]string{}
+	for _, kv := range environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(k, "TRIAGEMQ_") {
+			env[strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(k, "TRIAGEMQ_")), "_", "-")] = v
+		}
+	}
+	return env
+}
+
+// overlay sets what the command line left open. Variables that name no flag are ignored: orchestrators inject TRIAGEMQ_PORT and the like.
+func overlay(fs *flag.FlagSet, given map[string]bool, env map[string]string, file string) error {
+	keys := map[string]any{}
+	if file != "" {
+		if _, err := toml.DecodeFile(file, &keys); err != nil {
+			return fmt.Errorf("config file %s: %w", file, err)
+		}
+	}
+	var errs []error
+	for k := range keys {
+		if fs.Lookup(k) == nil || k == "config" {
+			errs = append(errs, fmt.Errorf("config file %s: unknown key %q", file, k))
+		}
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		if given[f.Name] || f.Name == "config" {
+			return
+		}
+		if v, ok := env[f.Name]; ok {
+			if err := fs.Set(f.Name, v); err != nil {
+				errs = append(errs, fmt.Errorf("environment variable for --%s: %w", f.Name, err))
+			}
+		} else if v, ok := keys[f.Name]; ok {
+			if err := fs.Set(f.Name, tomlText(v)); err != nil {
+				errs = append(errs, fmt.Errorf("config file %s: %s: %w", file, f.Name, err))
+			}
+		}
+	})
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// tomlText writes a TOML value as its flag would be written; an array is a comma-separated list.
+func tomlText(v any) string {
+	list, ok := v.([]any)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	parts := make([]string, len(list))
+	for i := range list {
+		parts[i] = fmt.Sprint(list[i])
+	}
+	return strings.Join(parts, ",")
+}
+
+func (c *Config) readSecret(env map[string]string) error {
+	if c.ClusterSecretFile == "" {
+		c.ClusterSecret = []byte(env["cluster-secret"])
+		return nil
+	}
+	b, err := os.ReadFile(c.ClusterSecretFile)
+	if err != nil {
+		return fmt.Errorf("--cluster-secret-file: %w", err)
+	}
+	c.ClusterSecret = []byte(strings.TrimSpace(string(b)))
+	if len(c.ClusterSecret) == 0 {
+		return fmt.Errorf("--cluster-secret-file: %s is empty", c.ClusterSecretFile)
+	}
+	return nil
+}
+
+// Validate reports every fault at once.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(validName(c.NodeID), "--node-id %q: want 1 to 64 of a-z A-Z 0-9 . _ -", c.NodeID)
+	bad(c.DataDir != "", "--data-dir is empty")
+	for _, a := range []struct{ flag, addr string }{{"amqp-addr", c.AMQPAddr}, {"http-addr", c.HTTPAddr}, {"peer-addr", c.PeerAddr}, {"gossip-addr", c.GossipAddr}} {
+		_, _, err := net.SplitHostPort(a.addr)
+		bad(err == nil, "--%s %q: want host:port", a.flag, a.addr)
+	}
+	for _, j := range c.Join {
+		_, _, err := net.SplitHostPort(j)
+		bad(err == nil, "--join %q: want host:port,…", j)
+	}
+	bad(c.BootstrapExpect >= 1 && c.BootstrapExpect <= 9, "--bootstrap-expect %d: want 1 to 9", c.BootstrapExpect)
+	bad(c.BootstrapExpect == 1 || len(c.Join) > 0, "--bootstrap-expect %d needs --join", c.BootstrapExpect)
+	bad(c.DefaultUser != "" && c.DefaultPass != "", "--default-user and --default-pass must not be empty")
+	bad(slices.Contains([]string{"trace", "debug", "info", "warn", "error"}, c.LogLevel), "--log-level %q: want trace, debug, info, warn or error", c.LogLevel)
+	bad(c.LogStore == "wal" || c.LogStore == "boltdb", "--log-store %q: want wal or boltdb", c.LogStore)
+	bad(c.HeartbeatTimeout >= 50*time.Millisecond && c.HeartbeatTimeout <= 10*time.Second, "--heartbeat-timeout %v: want 50ms to 10s", c.HeartbeatTimeout)
+	bad(c.ElectionTimeout >= c.HeartbeatTimeout && c.ElectionTimeout <= 30*time.Second, "--election-timeout %v: want --heartbeat-timeout to 30s", c.ElectionTimeout)
+	bad(c.LeaseTimeout >= 25*time.Millisecond && c.LeaseTimeout <= c.HeartbeatTimeout, "--lease-timeout %v: want 25ms to --heartbeat-timeout", c.LeaseTimeout)
+	bad(c.LogWriteBound >= 500*time.Millisecond && c.LogWriteBound <= 5*time.Minute, "--log-write-bound %v: want 500ms to 5m", c.LogWriteBound)
+	bad(c.MemoryWatermark >= 0.05 && c.MemoryWatermark <= 0.95, "--memory-watermark %v: want 0.05 to 0.95", c.MemoryWatermark)
+	return errors.Join(errs...)
+}
+
+func validName(s string) bool {
+	ok := len(s) >= 1 && len(s) <= 64
+	for _, r := range s {
+		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+	}
+	return ok
+}
+
+// Settings lists the effective configuration for the log, secrets hidden.
+func (c *Config) Settings() []any {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	shown := *c
+	shown.DefaultPass = "(hidden)"
+	shown.register(fs)
+	var kv []any
+	fs.VisitAll(func(f *flag.Flag) { kv = append(kv, strings.ReplaceAll(f.Name, "-", "_"), f.Value.String()) })
+	return append(kv, "cluster_secret", map[bool]string{true: "(hidden)", false: "none"}[len(c.ClusterSecret) > 0])
+}

@@ -186,12 +186,12 @@ func (r *fieldReader) table() []byte {
 	if r.err != nil {
 		return nil
 	}
-	_, rest, err := content.DecodeTable(r.b)
+	encoded, rest, err := content.ScanTable(r.b)
 	if err != nil {
 		r.err = err
 		return nil
 	}
-	encoded := r.take(len(r.b) - len(rest))
+	r.b = rest
 	if len(encoded) == lengthBytes {
 		return nil
 	}

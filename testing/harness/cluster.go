@@ -1,0 +1,267 @@
+// Package harness runs real TriageMQ nodes as processes on loopback for system tests, the demo and benchmarks: start, kill, pause, restart, and ask
+// them what they know.
+//
+// It needs neither root nor fixed ports. A Cluster is used by one goroutine at a time unless a method says otherwise. Whatever it starts, Close ends.
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config says what to run.
+type Config struct {
+	Binary string   // path of the triagemq binary
+	Dir    string   // folder for data and logs
+	Nodes  int      // 1 to 9
+	Args   []string // further flags of every node
+	Ports  []int    // 4 per node (amqp, http, peer, gossip); empty: free ones
+}
+
+// Cluster is a set of nodes.
+type Cluster struct {
+	Nodes []*Node
+	cfg   Config
+}
+
+// Open lays a cluster out and starts its nodes; it does not wait for them.
+func Open(cfg Config) (*Cluster, error) {
+	if len(cfg.Ports) == 0 {
+		ports, err := freePorts(4 * cfg.Nodes)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Ports = ports
+	}
+	c := &Cluster{cfg: cfg}
+	var join []string
+	for k := range cfg.Nodes {
+		join = append(join, loopback(cfg.Ports[4*k+3]))
+	}
+	for k := range cfg.Nodes {
+		p := cfg.Ports[4*k:]
+		n := &Node{Name: fmt.Sprintf("n%d", k+1), AMQP: loopback(p[0]), HTTP: loopback(p[1]), Peer: loopback(p[2]), Gossip: loopback(p[3]), binary: cfg.Binary}
+		n.Dir = filepath.Join(cfg.Dir, n.Name)
+		n.args = []string{"server", "--node-id", n.Name, "--data-dir", n.Dir, "--amqp-addr", n.AMQP, "--http-addr", n.HTTP, "--peer-addr", n.Peer, "--gossip-addr", n.Gossip}
+		if cfg.Nodes > 1 {
+			n.args = append(n.args, "--join", strings.Join(join, ","), "--bootstrap-expect", fmt.Sprint(cfg.Nodes))
+		}
+		n.args = append(n.args, cfg.Args...)
+		c.Nodes = append(c.Nodes, n)
+	}
+	for _, n := range c.Nodes {
+		if err := n.Start(); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// freePorts finds ports that nothing listens on. Another process may take one before the node does; the node then says so and ends.
+func freePorts(count int) (ports []int, err error) {
+	var open []net.Listener
+	defer func() {
+		for _, l := range open {
+			l.Close()
+		}
+	}()
+	for range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, l)
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+// Close kills what still runs.
+func (c *Cluster) Close() {
+	for _, n := range c.Nodes {
+		n.Kill()
+	}
+}
+
+// Terminate sends SIGTERM to all nodes and waits for them.
+func (c *Cluster) Terminate(ctx context.Context) error {
+	var errs []error
+	for _, n := range c.Nodes {
+		n.signalTerm()
+	}
+	for _, n := range c.Nodes {
+		errs = append(errs, n.awaitExit(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Node returns a node by name.
+func (c *Cluster) Node(name string) *Node {
+	for _, n := range c.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// Others returns all nodes but n.
+func (c *Cluster) Others(n *Node) []*Node {
+	var out []*Node
+	for _, o := range c.Nodes {
+		if o != n {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// Status is /api/cluster.
+type Status struct {
+	Leader string `json:"leader"`
+	Term   uint64 `json:"term"`
+	Nodes  []struct {
+		ID      string `json:"id"`
+		State   string `json:"state"`
+		Voter   bool   `json:"voter"`
+		AMQP    string `json:"amqp"`
+		HTTP    string `json:"http"`
+		Peer    string `json:"peer"`
+		Applied uint64 `json:"applied_index"`
+		Digest  struct {
+			Index uint64 `json:"index"`
+			Hash  string `json:"hash"`
+		} `json:"digest"`
+	} `json:"nodes"`
+}
+
+// Status asks one node about the cluster.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	var st Status
+	body, err := n.get(ctx, "/api/cluster")
+	if err != nil {
+		return st, err
+	}
+	return st, json.Unmarshal(body, &st)
+}
+
+// AwaitReady waits until the given nodes (none: all) answer 200 on /readyz.
+func (c *Cluster) AwaitReady(ctx context.Context, nodes ...*Node) error {
+	if len(nodes) == 0 {
+		nodes = c.Nodes
+	}
+	for _, n := range nodes {
+		err := Poll(ctx, func() error {
+			if !n.Running() {
+				return fatal{fmt.Errorf("%s is not running; its log ends:\n%s", n.Name, n.LogTail(20))}
+			}
+			_, err := n.get(ctx, "/readyz")
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s does not get ready: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// AwaitLeader waits until a running node other than those in not leads, and returns it.
+func (c *Cluster) AwaitLeader(ctx context.Context, not ...*Node) (*Node, error) {
+	var leader *Node
+	err := Poll(ctx, func() error {
+		for _, n := range c.Nodes {
+			if !n.Running() || n.Paused() {
+				continue
+			}
+			st, err := n.Status(ctx)
+			if err != nil || st.Leader == "" {
+				continue
+			}
+			leader = c.Node(st.Leader)
+			if leader == nil || !leader.Running() || leader.Paused() {
+				continue
+			}
+			for _, x := range not {
+				if x == leader {
+					return fmt.Errorf("%s still leads", leader.Name)
+				}
+			}
+			return nil
+		}
+		return errors.New("no node knows of a leader")
+	})
+	return leader, err
+}
+
+// AwaitEqualDigests waits until all nodes report the same digest at the same index, taken after everything that was applied when it was called.
+func (c *Cluster) AwaitEqualDigests(ctx context.Context) error {
+	var least uint64
+	for _, n := range c.Nodes {
+		if st, err := n.Status(ctx); err == nil {
+			for _, s := range st.Nodes {
+				least = max(least, s.Applied)
+			}
+		}
+	}
+	return Poll(ctx, func() error {
+		st, err := c.Nodes[0].Status(ctx)
+		if err != nil {
+			return err
+		}
+		if len(st.Nodes) != len(c.Nodes) {
+			return fmt.Errorf("%d of %d nodes in the status", len(st.Nodes), len(c.Nodes))
+		}
+		// A Mark is an entry of its own, so the newest one may stand a few entries before the last applied index.
+		first := st.Nodes[0].Digest
+		for _, s := range st.Nodes {
+			if s.State == "unreachable" || s.Digest.Hash == "" {
+				return fmt.Errorf("%s reports no digest (%s)", s.ID, s.State)
+			}
+			if s.Digest.Index == first.Index && s.Digest.Hash != first.Hash {
+				return fatal{fmt.Errorf("DIVERGED at index %d: %s has %s, %s has %s", first.Index, st.Nodes[0].ID, first.Hash, s.ID, s.Digest.Hash)}
+			}
+			if s.Digest != first || s.Digest.Index+16 < least {
+				return fmt.Errorf("digests are not at one recent index yet: %+v", st.Nodes)
+			}
+		}
+		return nil
+	})
+}
+
+// fatal ends a Poll at once.
+type fatal struct{ error }
+
+func (f fatal) Unwrap() error { return f.error }
+
+// Poll calls f every 20 ms until it returns nil, or ctx ends; it then returns f's last error.
+func Poll(ctx context.Context, f func() error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil || errors.As(err, &fatal{}) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", err, ctx.Err())
+		}
+	}
+}
+
+var client = http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// ensure that a folder exists for logs before a process opens them.
+func mkdir(dir string) error { return os.MkdirAll(dir, 0o700) }

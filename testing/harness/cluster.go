@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -24,6 +23,14 @@ type Config struct {
 	Nodes  int      // 1 to 9
 	Args   []string // further flags of every node
 	Ports  []int    // 4 per node (amqp, http, peer, gossip); empty: free ones
+	Hosts  []Host   // where each node runs; empty: this machine's loopback
+	Login  string   // user:password of clients, default guest:guest
+}
+
+// Host is a machine that a test made: an address, and the command that runs a program there (`ip netns exec NAME`).
+type Host struct {
+	IP  string
+	Run []string
 }
 
 // Cluster is a set of nodes.
@@ -41,14 +48,21 @@ func Open(cfg Config) (*Cluster, error) {
 		}
 		cfg.Ports = ports
 	}
+	if cfg.Login == "" {
+		cfg.Login = "guest:guest"
+	}
+	for len(cfg.Hosts) < cfg.Nodes {
+		cfg.Hosts = append(cfg.Hosts, Host{IP: "127.0.0.1"})
+	}
 	c := &Cluster{cfg: cfg}
 	var join []string
 	for k := range cfg.Nodes {
-		join = append(join, loopback(cfg.Ports[4*k+3]))
+		join = append(join, cfg.Hosts[k].addr(cfg.Ports[4*k+3]))
 	}
 	for k := range cfg.Nodes {
-		p := cfg.Ports[4*k:]
-		n := &Node{Name: fmt.Sprintf("n%d", k+1), AMQP: loopback(p[0]), HTTP: loopback(p[1]), Peer: loopback(p[2]), Gossip: loopback(p[3]), binary: cfg.Binary}
+		p, h := cfg.Ports[4*k:], cfg.Hosts[k]
+		n := &Node{Name: fmt.Sprintf("n%d", k+1), AMQP: h.addr(p[0]), HTTP: h.addr(p[1]), Peer: h.addr(p[2]), Gossip: h.addr(p[3]), Login: cfg.Login}
+		n.command = append(append([]string{}, h.Run...), cfg.Binary)
 		n.Dir = filepath.Join(cfg.Dir, n.Name)
 		n.args = []string{"server", "--node-id", n.Name, "--data-dir", n.Dir, "--amqp-addr", n.AMQP, "--http-addr", n.HTTP, "--peer-addr", n.Peer, "--gossip-addr", n.Gossip}
 		if cfg.Nodes > 1 {
@@ -66,7 +80,7 @@ func Open(cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
-func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+func (h Host) addr(port int) string { return fmt.Sprintf("%s:%d", h.IP, port) }
 
 // freePorts finds ports that nothing listens on. Another process may take one before the node does; the node then says so and ends.
 func freePorts(count int) (ports []int, err error) {
@@ -262,6 +276,3 @@ func Poll(ctx context.Context, f func() error) error {
 }
 
 var client = http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-
-// ensure that a folder exists for logs before a process opens them.
-func mkdir(dir string) error { return os.MkdirAll(dir, 0o700) }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,8 @@ import (
 type Node struct {
 	Name, Dir                string
 	AMQP, HTTP, Peer, Gossip string // host:port
-	binary                   string
+	Login                    string // user:password; "" is guest:guest
+	command                  []string
 	args                     []string
 
 	mu     sync.Mutex // guards what follows
@@ -28,8 +30,8 @@ type Node struct {
 	paused bool
 }
 
-// URL is the AMQP address with the default login.
-func (n *Node) URL() string { return "amqp://guest:guest@" + n.AMQP + "/" }
+// URL is the AMQP address with the login.
+func (n *Node) URL() string { return "amqp://" + cmp.Or(n.Login, "guest:guest") + "@" + n.AMQP + "/" }
 
 // LogFile collects the output of every process of this node.
 func (n *Node) LogFile() string { return filepath.Join(n.Dir, "triagemq.log") }
@@ -41,7 +43,7 @@ func (n *Node) Start() error {
 	if n.cmd != nil {
 		return fmt.Errorf("%s already runs", n.Name)
 	}
-	if err := mkdir(n.Dir); err != nil {
+	if err := os.MkdirAll(n.Dir, 0o700); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(n.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -49,7 +51,7 @@ func (n *Node) Start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(n.binary, n.args...)
+	cmd := exec.Command(n.command[0], append(n.command[1:len(n.command):len(n.command)], n.args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -192,6 +194,9 @@ func (n *Node) get(ctx context.Context, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTP+path, nil)
 	if err != nil {
 		return nil, err
+	}
+	if user, password, ok := strings.Cut(n.Login, ":"); ok {
+		req.SetBasicAuth(user, password)
 	}
 	r, err := client.Do(req)
 	if err != nil {

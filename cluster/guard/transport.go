@@ -71,11 +71,15 @@ func NewTransport(inner Inner, h Hooks) *Transport {
 	return t
 }
 
-// Close closes the inner transport and waits for the forwarding goroutine.
+// Close closes the inner transport and waits for the forwarding goroutine. It also closes the idle connections of a raft.NetworkTransport, which that leaves
+// open: a raft instance may be replaced many times in the life of a process.
 func (t *Transport) Close() error {
 	t.once.Do(func() {
 		close(t.closing)
 		t.closeErr = t.inner.Close()
+		if pool, ok := t.inner.(interface{ CloseStreams() }); ok {
+			pool.CloseStreams()
+		}
 		t.forward.Wait()
 	})
 	return t.closeErr

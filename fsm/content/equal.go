@@ -11,12 +11,19 @@ import (
 // alike; fields of tables in any order (fields of the same name in theirs). Values of different classes differ: the
 // integer 1, the float 1, the string "1" and the bytes "1" are four things. It is an equivalence relation.
 func Equal(a, b any) bool {
-	if a, ok := a.(string); ok { // by far the most frequent, and without allocation
-		b, ok := b.(string)
-		return ok && a == b
+	if n, ok := Integer(a); ok {
+		m, ok := Integer(b)
+		return ok && n == m
 	}
-	var bufA, bufB [64]byte
-	return bytes.Equal(AppendCanonical(bufA[:0], a), AppendCanonical(bufB[:0], b))
+	if f, ok := double(a); ok {
+		g, ok := double(b)
+		return ok && f == g
+	}
+	switch a.(type) {
+	case []byte, Array, Table: // what Go cannot compare
+		return bytes.Equal(AppendCanonical(nil, a), AppendCanonical(nil, b))
+	}
+	return a == b
 }
 
 // AppendCanonical writes a value so that two values have the same bytes if and only if they are Equal. The bytes are for
@@ -25,14 +32,10 @@ func AppendCanonical(dst []byte, v any) []byte {
 	if n, ok := Integer(v); ok {
 		return binary.BigEndian.AppendUint64(append(dst, typeInt64), uint64(n))
 	}
+	if f, ok := double(v); ok {
+		return binary.BigEndian.AppendUint64(append(dst, typeFloat64), uint64(f))
+	}
 	switch v := v.(type) {
-	case Float32:
-		return AppendCanonical(dst, v.widen())
-	case Float64:
-		if v<<1 == 0 {
-			v = 0
-		}
-		return appendValue(dst, v)
 	case Array:
 		dst, at := beginLong(append(dst, typeArray))
 		for _, e := range v {
@@ -57,6 +60,22 @@ func appendCanonicalTable(dst []byte, t Table) []byte {
 		dst = AppendCanonical(dst, f.Value)
 	}
 	return endLong(dst, at)
+}
+
+// double is the value of a float in double precision, with one zero.
+func double(v any) (f Float64, ok bool) {
+	switch v := v.(type) {
+	case Float32:
+		f = v.widen()
+	case Float64:
+		f = v
+	default:
+		return 0, false
+	}
+	if f<<1 == 0 {
+		f = 0
+	}
+	return f, true
 }
 
 // widen converts to double precision on the bits: every single is exactly a double.

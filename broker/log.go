@@ -1,0 +1,62 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// Log is the replicated log that a Node needs. The cluster package has it; the composition root adapts the two. All methods may be called from any goroutine.
+type Log interface {
+	// Self is this node's id in the log: the Node of its origins.
+	Self() string
+	// Leadership returns what is known of the leader and a channel that is closed at the next change.
+	Leadership() (Leadership, <-chan struct{})
+	// OpenStream opens a stream to the present leader; at most one at a time.
+	OpenStream(ctx context.Context) (Stream, error)
+	// Propose admits an item where this node leads, for the leader's duties. The outcome shows in Apply only.
+	Propose(ctx context.Context, item []byte) error
+	// ReadIndex returns an index that covers everything committed before the call. It is that of an entry that Apply takes, or 0: raft's own entries, which
+	// Apply never sees, are left out, or a reader would wait for them for ever. Concurrent calls coalesce.
+	ReadIndex(ctx context.Context) (uint64, error)
+	// Call asks another node; its Node.Answer answers.
+	Call(ctx context.Context, node string, request []byte) ([]byte, error)
+	// Members lists the servers of the configuration.
+	Members() []Member
+	// LastHeard is when this node, leading, last had a sign of life of another; zero if never in this term.
+	LastHeard(node string) time.Time
+	// NextBoot draws a boot number, fsynced.
+	NextBoot() (uint64, error)
+	// CommitIndex is the highest index known to be committed of an entry that Apply takes (see ReadIndex).
+	CommitIndex() uint64
+	// TransferLeadership hands leadership to another voter; nil where this node does not lead.
+	TransferLeadership(ctx context.Context) error
+}
+
+// Stream carries this node's items to the leader of one term (design: Forwarding).
+type Stream interface {
+	// Send hands an item over, in order; it blocks while the leader does not read. An error ends the stream. The item may be referred to until it is in the
+	// log, and no longer: the sender reuses the memory of an item that it sent once and has seen applied.
+	Send(item []byte) error
+	// Done is closed when the stream is over.
+	Done() <-chan struct{}
+	// Close ends it, and a Send that blocks. Any goroutine.
+	Close()
+}
+
+// Leadership is what a node knows of the leader.
+type Leadership struct {
+	Node string // "" = none known
+	Term uint64
+	Self bool // this node leads and may propose
+}
+
+// Member is one server of the cluster.
+type Member struct {
+	Node  string // id in the log
+	Name  string // --node-id, for people
+	Voter bool
+	Peer  string
+	AMQP  string
+	HTTP  string
+	Boot  uint64 // latest boot that gossip tells of, 0 unknown
+}

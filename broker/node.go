@@ -1,0 +1,178 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/triagemq/triagemq/fsm"
+)
+
+// Node is the broker on one machine: it owns the State, feeds it what the Log commits, and turns effects into calls of sessions' Handlers.
+type Node struct {
+	cfg    Config
+	logger hclog.Logger
+
+	attached chan struct{} // closed once log is set
+	log      Log
+	self     string
+
+	// applyMu serialises all calls of Handlers and guards what follows, the fields of sessions that say so, and changes of phase.
+	applyMu  sync.Mutex
+	sessions map[uint32]*Session
+	lastConn uint32
+	recent   *Session   // that the last effect was for: effects come in runs
+	touched  []*Session // that had effects in the present entry
+
+	replica   *replica
+	pipe      *pipeline
+	flow      *flow
+	applied   appliedIndex
+	operators *operators
+	counters  Counters
+	clocks    wallClocks
+	reports   digestReports
+	watch     watch
+
+	phaseNow  atomic.Int32
+	accepting *gate         // open while phase is live
+	ended     chan struct{} // capacity 1: the boot ended, or Stop changed the phase
+	gone      chan struct{} // closed when the origin of a stopping node is closed in the log
+	goneOnce  sync.Once
+
+	dutiesNow atomic.Pointer[duties] // while this node leads
+
+	runMu      sync.Mutex // guards what follows
+	cancel     context.CancelFunc
+	running    chan struct{} // closed when Run has returned; nil before Run
+	handedOver time.Time     // when leadership was last given up for the clock
+}
+
+// New builds a Node with an empty State. It takes the log's calls at once, and starts nothing before Run.
+func New(cfg Config) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, logger: cfg.Logger, attached: make(chan struct{}), sessions: map[uint32]*Session{},
+		accepting: newGate(false), ended: make(chan struct{}, 1), gone: make(chan struct{}),
+	}
+	n.pipe = newPipeline(&cfg, n.watch.now)
+	n.flow = newFlow()
+	n.operators = newOperators()
+	n.replica = newReplica(fsm.Options{Chunks: cfg.Chunks, Sink: (*dispatcher)(n), Check: cfg.CheckState})
+	return n, nil
+}
+
+// Run gives the node its log, keeps its origin open and returns when ctx ends, after Stop, or with the reason why it cannot go on. It is called once.
+func (n *Node) Run(ctx context.Context, log Log) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	running := make(chan struct{})
+	defer close(running)
+	n.runMu.Lock()
+	n.cancel, n.running = cancel, running
+	n.runMu.Unlock()
+	n.log, n.self = log, log.Self()
+	close(n.attached)
+
+	var parts sync.WaitGroup
+	parts.Go(func() { n.send(ctx) })
+	parts.Go(func() { n.sample(ctx) })
+	err := n.keepOrigin(ctx)
+	cancel()
+	parts.Wait()
+	n.closeBoot(phaseStopped, textShutdown)
+	n.logger.Info("node ended", "error", err)
+	return err
+}
+
+// isAttached says whether the node has its log: the log's calls may come before Run.
+func (n *Node) isAttached() bool {
+	select {
+	case <-n.attached:
+		return true
+	default:
+		return false
+	}
+}
+
+// The log's side: cluster.Machine in the broker's words; the composition root passes these on.
+
+// CheckItem guards the log: the leader lets nothing in that does not decode. Any goroutine.
+func (n *Node) CheckItem(item []byte) error { return fsm.CheckItem(item) }
+
+// Apply applies a committed entry. Apply, Freeze and Restore are never called concurrently with one another.
+func (n *Node) Apply(index, term uint64, entry []byte) {
+	n.applyMu.Lock()
+	deadlineMillis, due := n.replica.apply(index, entry)
+	n.flushTouched()
+	n.applyMu.Unlock()
+	n.applied.reach(index)
+	if d := n.dutiesNow.Load(); d != nil {
+		d.applied(deadlineMillis, due)
+	}
+}
+
+// Freeze captures the state.
+func (n *Node) Freeze() (Frozen, error) { return n.replica.freeze(), nil }
+
+// Restore replaces the state; on error the old one stands. Where OriginOpen of the present boot went out before, whatever applied of it was applied unseen: its
+// outcomes cannot be told any more, so its clients are closed and a new boot opens. That holds with or without sessions, and for a boot that still waits.
+func (n *Node) Restore(r io.Reader, live bool) error {
+	swap, err := n.replica.restore(r)
+	if err != nil {
+		return fmt.Errorf("broker: restore: %w", err)
+	}
+	n.applyMu.Lock()
+	index := swap()
+	if n.pipe.wasSent() {
+		n.closeBootLocked(phaseClosed, textRestored)
+	}
+	n.applyMu.Unlock()
+	n.applied.reach(index)
+	n.logger.Info("state restored from a snapshot", "index", index, "live", live)
+	return nil
+}
+
+// LiveBytes estimates a snapshot's size. Any goroutine.
+func (n *Node) LiveBytes() (sizeBytes int64) {
+	n.replica.view(func(s *fsm.State) { sizeBytes = s.LiveBytes() })
+	return sizeBytes
+}
+
+// View runs f with the state under a read lock; f must be quick and keep nothing. Any goroutine.
+func (n *Node) View(f func(s *fsm.State)) { n.replica.view(f) }
+
+// Reasons why a node is not ready.
+var (
+	errNotRunning = errors.New("the node is starting")
+	errNotOpen    = errors.New("this node's origin is not open: it accepts no clients")
+	errNoLeader   = errors.New("no leader is known")
+)
+
+// Ready reports why the node would not serve a client now; nil when it would (readyz). Any goroutine.
+func (n *Node) Ready() error {
+	if !n.isAttached() {
+		return errNotRunning
+	}
+	if n.phase() != phaseLive {
+		return errNotOpen
+	}
+	if leadership, _ := n.log.Leadership(); leadership.Node == "" {
+		return errNoLeader
+	}
+	if applied, committed := n.applied.get(), n.log.CommitIndex(); applied < committed {
+		return fmt.Errorf("applied up to %d of %d committed", applied, committed)
+	}
+	return nil
+}
+
+// Accepting returns whether clients are accepted, and a channel that is closed while they are. Doors wait on it before they serve a socket. Any goroutine.
+func (n *Node) Accepting() (bool, <-chan struct{}) { return n.accepting.state() }

@@ -1,0 +1,1 @@
+package fsmother // want "no place in the architecture"

@@ -1,0 +1,1 @@
+package triagemq // want "no place in the architecture"

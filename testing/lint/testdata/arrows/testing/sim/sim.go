@@ -1,0 +1,7 @@
+package sim
+
+import (
+	_ "github.com/triagemq/triagemq/cluster"
+	_ "github.com/triagemq/triagemq/cmd/triagemq/node"
+	_ "github.com/triagemq/triagemq/fsm"
+)

@@ -1,0 +1,2 @@
+// Package b has a comment.
+package b

@@ -1,0 +1,1 @@
+package h // want "a package named helpers"

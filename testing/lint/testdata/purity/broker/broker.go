@@ -1,0 +1,5 @@
+package broker
+
+import "time"
+
+var started = time.Now()

@@ -1,0 +1,5 @@
+package impure
+
+import "time"
+
+var started = time.Now()

@@ -1,0 +1,5 @@
+package broker
+
+import "time"
+
+func pause() { time.Sleep(1) }

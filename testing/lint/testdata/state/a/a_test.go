@@ -1,0 +1,5 @@
+package a
+
+var counted int
+
+func init() { counted++ }

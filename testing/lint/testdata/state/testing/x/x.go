@@ -1,0 +1,5 @@
+package x
+
+var n int
+
+func count() { n++ }

@@ -26,8 +26,8 @@ func (s *Store) Check() error {
 	if c.digest != s.digest {
 		c.fault("the digest is %x, its parts add up to %x", s.digest, c.digest)
 	}
-	if err := checkTags(s, s.heldSlots()); err != nil {
-		c.fault("%v", err)
+	if channel, tag, twice := s.tagTwice(s.heldSlots()); twice {
+		c.fault("channel %d has tag %d twice", channel, tag)
 	}
 	return errors.Join(c.faults...)
 }
@@ -37,6 +37,7 @@ type checker struct {
 	faults []error
 	place  map[Entry]place // where an entry was met
 	refs   map[Message]uint32
+	held   int
 	digest Digest
 }
 
@@ -72,6 +73,7 @@ func (c *checker) queue(slot int, q *Queue) {
 		c.fault("queue %d has the levels %x, its map says %x", q.serial, inUse, q.levels.inUse)
 	}
 	held := c.holding(q)
+	c.held += held
 	if ready != q.ready || held != q.held || bytes != q.bytes {
 		c.fault("queue %d has %d ready of %d bytes and %d held, and counts %d, %d, %d", q.serial, ready, bytes, held, q.ready, q.bytes, q.held)
 	}
@@ -193,6 +195,9 @@ func (c *checker) visit(q *Queue, e Entry, want place) *entryRecord {
 func (c *checker) entries() {
 	if len(c.place) != c.s.entries.live {
 		c.fault("%d entries are in some place, %d exist", len(c.place), c.s.entries.live)
+	}
+	if c.held != c.s.holds.live {
+		c.fault("%d entries are held, %d holds exist", c.held, c.s.holds.live)
 	}
 }
 

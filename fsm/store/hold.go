@@ -25,10 +25,7 @@ const holdRecordBytes = 48
 // EachHeld calls f for every held entry, in order of (channel, tag). For rebuilding after Restore. f must not change the Store.
 func (s *Store) EachHeld(f func(e Entry, i Info)) {
 	held := s.heldSlots()
-	slices.SortFunc(held, func(a, b uint32) int {
-		x, y := s.holds.at(a), s.holds.at(b)
-		return cmp.Or(cmp.Compare(x.Channel, y.Channel), cmp.Compare(x.Tag, y.Tag), cmp.Compare(x.Delivery, y.Delivery))
-	})
+	s.sortByTag(held)
 	for _, slot := range held {
 		e := s.holds.at(slot).entry
 		f(e, s.Info(e))
@@ -42,6 +39,25 @@ func (s *Store) heldSlots() []uint32 {
 		slots = s.holds.meta[p].appendSlots(slots, uint32(p))
 	}
 	return slots
+}
+
+func (s *Store) sortByTag(holds []uint32) {
+	slices.SortFunc(holds, func(a, b uint32) int {
+		x, y := s.holds.at(a), s.holds.at(b)
+		return cmp.Or(cmp.Compare(x.Channel, y.Channel), cmp.Compare(x.Tag, y.Tag), cmp.Compare(x.Delivery, y.Delivery))
+	})
+}
+
+// tagTwice looks for two held entries of one channel with the same tag. It sorts holds.
+func (s *Store) tagTwice(holds []uint32) (channel, tag uint64, twice bool) {
+	s.sortByTag(holds)
+	for i := 1; i < len(holds); i++ {
+		x, y := s.holds.at(holds[i-1]), s.holds.at(holds[i])
+		if x.Channel == y.Channel && x.Tag == y.Tag {
+			return x.Channel, x.Tag, true
+		}
+	}
+	return 0, 0, false
 }
 
 // grasp gives a ready entry, already out of its place, a hold.

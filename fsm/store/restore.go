@@ -203,20 +203,8 @@ func (d *decoder) relist() error {
 		r := s.entries.mut(uint32(h.entry))
 		s.queueSlots[r.queue].holding.append(s, h.entry, r)
 	}
-	return checkTags(s, held)
-}
-
-// checkTags looks for two held entries of one channel with the same tag.
-func checkTags(s *Store, held []uint32) error {
-	slices.SortFunc(held, func(a, b uint32) int {
-		x, y := s.holds.at(a), s.holds.at(b)
-		return cmp.Or(cmp.Compare(x.Channel, y.Channel), cmp.Compare(x.Tag, y.Tag))
-	})
-	for i := 1; i < len(held); i++ {
-		x, y := s.holds.at(held[i-1]), s.holds.at(held[i])
-		if x.Channel == y.Channel && x.Tag == y.Tag {
-			return damaged("channel %d has tag %d twice", x.Channel, x.Tag)
-		}
+	if channel, tag, twice := s.tagTwice(held); twice {
+		return damaged("channel %d has tag %d twice", channel, tag)
 	}
 	return nil
 }

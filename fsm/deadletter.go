@@ -1,0 +1,180 @@
+package fsm
+
+import (
+	"slices"
+
+	"github.com/triagemq/triagemq/fsm/content"
+	"github.com/triagemq/triagemq/fsm/store"
+)
+
+// Reasons of dead-lettering, as x-death spells them.
+const (
+	reasonRejected      = "rejected"
+	reasonDeliveryLimit = "delivery_limit"
+)
+
+// deadQueueName is the queue of every virtual host that takes what reached its delivery limit and has nowhere else to go. It comes into being when it is
+// first needed and holds the latest deadQueueMessagesMax messages.
+const (
+	deadQueueName        = "triagemq.dead"
+	deadQueueMessagesMax = 100_000
+)
+
+const (
+	headerDeath      = "x-death"
+	headerFirstDeath = "x-first-death-"
+	headerLastDeath  = "x-last-death-"
+)
+
+// deadLetter publishes a copy of an entry that is leaving q to where its dead letters go; the caller removes the entry. A queue without a dead-letter
+// exchange, or whose exchange is not there, drops them, as RabbitMQ does, but for those beyond the delivery limit.
+func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
+	m := s.store.Content(info.Message)
+	x, deadLetters := q.deadExchange()
+	if !deadLetters && reason != reasonDeliveryLimit {
+		return
+	}
+	properties, deaths := s.withDeath(q, &m, info, reason)
+	exchange, key := m.Exchange, m.RoutingKey
+	var queues []*queue
+	if deadLetters {
+		exchange = []byte(q.args.deadExchange)
+		if q.args.deadKeySet {
+			key = []byte(q.args.deadKey)
+		}
+		if x == nil {
+			queues = s.routeDefault(q.vhost, key)
+		} else {
+			queues = s.routeFrom(x, key, properties)
+		}
+	} else {
+		exchange, key = nil, []byte(deadQueueName)
+		queues = []*queue{s.deadQueue(q.vhost)}
+	}
+	if reason != reasonRejected {
+		queues = withoutCycles(queues, deaths)
+	}
+	if len(queues) > 0 {
+		dead := store.Content{Exchange: exchange, RoutingKey: key, Properties: properties, Body: m.Body}
+		s.enqueue(queues, dead, info.Priority, fromDeadLetter)
+	}
+}
+
+// deadExchange is where dead letters go; nil is the default exchange. ok is false without one.
+func (q *queue) deadExchange() (x *exchange, ok bool) {
+	if !q.args.deadLetter {
+		return nil, false
+	}
+	if q.args.deadExchange == "" {
+		return nil, true
+	}
+	x = q.vhost.exchanges[q.args.deadExchange]
+	return x, x != nil
+}
+
+// deadQueue is the virtual host's queue for dead letters that have nowhere else to go. It is in order of arrival, so that what it drops is the oldest.
+func (s *State) deadQueue(v *vhost) *queue {
+	if q := v.queues[deadQueueName]; q != nil {
+		return q
+	}
+	q := &queue{vhost: v, name: deadQueueName, durable: true, args: defaultQueueArguments()}
+	q.args.priorityMax = 0
+	q.arguments = content.Table{{Name: argMaxPriority, Value: int32(q.args.priorityMax)}}.Append(nil)
+	s.addQueue(q)
+	return q
+}
+
+func (s *State) boundDeadQueue(q *queue) {
+	for q.ready() > deadQueueMessagesMax {
+		p, e, ok := s.front(q)
+		if !ok {
+			return
+		}
+		p.messages.Remove(e)
+		s.trim(p)
+	}
+}
+
+// withDeath returns a message's properties as a dead letter has them, and its deaths, this one first.
+func (s *State) withDeath(q *queue, m *store.Content, info *store.Info, reason string) (properties []byte, deaths content.Array) {
+	p, err := content.DecodeProperties(m.Properties)
+	if err != nil {
+		// Headers that are at a bound already (many deaths on top of many headers) travel on as they are rather than be lost.
+		return m.Properties, nil
+	}
+	own := provenanceOf(info.ID) == fromDeadLetter
+	if own {
+		v, _ := p.Headers.Get(headerDeath)
+		deaths, _ = v.(content.Array)
+	}
+	deaths = s.addDeath(deaths, q.name, reason, m, &p)
+	headers := p.Headers.With(headerDeath, deaths)
+	for _, field := range [...]struct{ name, value string }{
+		{"queue", q.name}, {"reason", reason}, {"exchange", string(m.Exchange)},
+	} {
+		if _, has := headers.Get(headerFirstDeath + field.name); !own || !has {
+			headers = headers.With(headerFirstDeath+field.name, field.value)
+		}
+		headers = headers.With(headerLastDeath+field.name, field.value)
+	}
+	p.Headers = headers
+	p.Has |= content.HasHeaders
+	p.Has &^= content.HasExpiration // it must not expire again where it is kept for people to look at
+	p.Expiration = ""
+	return p.Append(nil), deaths
+}
+
+// addDeath puts a death to the front; one of the same queue and reason is counted up instead.
+func (s *State) addDeath(deaths content.Array, queue, reason string, m *store.Content, p *content.Properties) content.Array {
+	for i, v := range deaths {
+		if d, ok := v.(content.Table); ok && deathIs(d, queue, reason) {
+			count, _ := d.Get("count")
+			n, _ := content.Integer(count)
+			rest := slices.Delete(slices.Clone(deaths), i, i+1)
+			return append(content.Array{d.With("count", n+1)}, rest...)
+		}
+	}
+	death := content.Table{
+		{Name: "count", Value: int64(1)},
+		{Name: "reason", Value: reason},
+		{Name: "queue", Value: queue},
+		{Name: "time", Value: content.Timestamp(max(s.nowMillis, 0) / 1000)},
+		{Name: "exchange", Value: string(m.Exchange)},
+		{Name: "routing-keys", Value: content.Array{string(m.RoutingKey)}},
+	}
+	if p.Has&content.HasExpiration != 0 {
+		death = append(death, content.Field{Name: "original-expiration", Value: p.Expiration})
+	}
+	deaths = append(content.Array{death}, deaths...)
+	return deaths[:min(len(deaths), content.EntriesMax)]
+}
+
+func deathIs(d content.Table, queue, reason string) bool {
+	q, _ := d.Get("queue")
+	r, _ := d.Get("reason")
+	return q == queue && r == reason
+}
+
+// withoutCycles leaves out the queues that the message has been in before if nobody rejected it since: it would go round for ever.
+func withoutCycles(queues []*queue, deaths content.Array) []*queue {
+	var kept []*queue
+	for _, q := range queues {
+		if !isCycle(q.name, deaths) {
+			kept = append(kept, q)
+		}
+	}
+	return kept
+}
+
+func isCycle(queue string, deaths content.Array) bool {
+	for _, v := range deaths {
+		d, _ := v.(content.Table)
+		if r, _ := d.Get("reason"); r == reasonRejected {
+			return false
+		}
+		if q, _ := d.Get("queue"); q == queue {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,246 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+)
+
+// The canonical encodings of objects, for snapshots and digests. Integers are varints, strings carry their length; each object begins with its kind.
+// Derived fields are left out. restore.go reads what this file writes, in the same order.
+
+// Kinds of objects in encodings.
+const (
+	objectHead uint8 = iota + 1
+	objectOrigin
+	objectVHost
+	objectExchange
+	objectQueue
+	objectBinding
+	objectSession
+	objectChannel
+	objectConsumer
+)
+
+// Kinds of remainders in encodings.
+const (
+	remainderPart uint8 = iota + 1
+	remainderEvict
+	remainderSettle
+)
+
+func putUint(dst []byte, n uint64) []byte { return binary.AppendUvarint(dst, n) }
+
+func putInt(dst []byte, n int64) []byte { return binary.AppendVarint(dst, n) }
+
+func putText[S string | []byte](dst []byte, s S) []byte {
+	return append(putUint(dst, uint64(len(s))), s...)
+}
+
+// encodeObjects writes the whole state but for the messages.
+func (s *State) encodeObjects(dst []byte) []byte {
+	dst = putUint(dst, s.applied)
+	dst = s.encodeHead(dst)
+	origins := make([]*origin, 0, len(s.origins))
+	for _, node := range slices.Sorted(maps.Keys(s.origins)) {
+		origins = append(origins, s.origins[node])
+	}
+	dst = encodeAll(dst, origins)
+	dst = encodeAll(dst, bySerial(maps.Values(s.vhosts)))
+	all := s.gather()
+	dst = encodeAll(dst, all.sessions)
+	dst = encodeAll(dst, all.exchanges)
+	dst = encodeAll(dst, all.queues)
+	dst = encodeAll(dst, all.bindings)
+	dst = encodeAll(dst, all.channels)
+	return encodeAll(dst, all.consumers)
+}
+
+func encodeAll[T object](dst []byte, objects []T) []byte {
+	dst = putUint(dst, uint64(len(objects)))
+	for _, o := range objects {
+		dst = o.encode(dst)
+	}
+	return dst
+}
+
+// everything is all objects, each kind in order of serial.
+type everything struct {
+	sessions  []*session
+	exchanges []*exchange
+	queues    []*queue
+	bindings  []*binding
+	channels  []*channel
+	consumers []*consumer
+}
+
+func (s *State) gather() (all everything) {
+	//fsm:unordered sorted by serial below
+	for _, o := range s.origins {
+		all.sessions = slices.AppendSeq(all.sessions, maps.Values(o.sessions))
+	}
+	//fsm:unordered sorted by serial below
+	for _, v := range s.vhosts {
+		all.exchanges = slices.AppendSeq(all.exchanges, maps.Values(v.exchanges))
+		all.queues = slices.AppendSeq(all.queues, maps.Values(v.queues))
+	}
+	for _, x := range all.exchanges {
+		all.bindings = slices.AppendSeq(all.bindings, maps.Values(x.out))
+	}
+	for _, ses := range all.sessions {
+		all.channels = slices.AppendSeq(all.channels, maps.Values(ses.channels))
+	}
+	for _, q := range all.queues {
+		all.consumers = append(all.consumers, q.consumers...)
+	}
+	all.sessions, all.exchanges = bySerial(slices.Values(all.sessions)), bySerial(slices.Values(all.exchanges))
+	all.queues, all.bindings = bySerial(slices.Values(all.queues)), bySerial(slices.Values(all.bindings))
+	all.channels, all.consumers = bySerial(slices.Values(all.channels)), bySerial(slices.Values(all.consumers))
+	return all
+}
+
+// encodeHead writes what belongs to no object: counters and work left over.
+func (s *State) encodeHead(dst []byte) []byte {
+	dst = append(dst, objectHead)
+	dst = putInt(dst, s.nowMillis)
+	dst = putUint(dst, uint64(s.level))
+	dst = putUint(dst, s.lastSerial)
+	dst = putUint(dst, s.lastDelivery)
+	var orphans []*part
+	//fsm:unordered sorted by serial below
+	for _, p := range s.parts {
+		if p.queue == nil {
+			orphans = append(orphans, p)
+		}
+	}
+	dst = encodeParts(dst, bySerial(slices.Values(orphans)))
+	dst = putUint(dst, uint64(len(s.remainders)))
+	for _, r := range s.remainders {
+		dst = r.encode(dst)
+	}
+	return dst
+}
+
+func (r *remainder) encode(dst []byte) []byte {
+	switch {
+	case r.part != nil:
+		return putUint(append(dst, remainderPart), r.part.serial)
+	case r.evicted != 0:
+		return putUint(putUint(append(dst, remainderEvict), r.channelSerial), r.evicted)
+	}
+	dst = putUint(append(dst, remainderSettle), r.channelSerial)
+	return append(putUint(dst, r.upTo), uint8(r.how))
+}
+
+func encodeParts(dst []byte, parts []*part) []byte {
+	dst = putUint(dst, uint64(len(parts)))
+	for _, p := range parts {
+		dst = putUint(dst, p.serial)
+		dst = append(dst, bits(p.draining))
+		dst = putUint(dst, uint64(len(p.parked)))
+		for _, e := range p.parked {
+			dst = append(putUint(dst, e.delivery), uint8(e.cause))
+		}
+	}
+	return dst
+}
+
+func (o *origin) encode(dst []byte) []byte {
+	dst = append(dst, objectOrigin)
+	dst = putText(dst, o.node)
+	dst = putUint(dst, o.boot)
+	dst = append(dst, bits(o.open))
+	return putUint(dst, o.last)
+}
+
+func (v *vhost) encode(dst []byte) []byte {
+	return putText(putUint(append(dst, objectVHost), v.serial), v.name)
+}
+
+func (x *exchange) encode(dst []byte) []byte {
+	dst = putUint(append(dst, objectExchange), x.serial)
+	dst = putText(dst, x.vhost.name)
+	dst = putText(dst, x.name)
+	dst = append(dst, uint8(x.kind), bits(x.durable, x.autoDelete, x.internal))
+	return putText(dst, x.arguments)
+}
+
+func (q *queue) encode(dst []byte) []byte {
+	dst = putUint(append(dst, objectQueue), q.serial)
+	dst = putText(dst, q.vhost.name)
+	dst = putText(dst, q.name)
+	dst = append(dst, bits(q.durable, q.autoDelete, q.hadConsumer))
+	dst = putUint(dst, q.owner.serialOrZero())
+	dst = putText(dst, q.arguments)
+	dst = encodeParts(dst, q.parts)
+	exclusive := uint64(0)
+	if q.exclusive != nil {
+		exclusive = q.exclusive.serial
+	}
+	dst = putUint(dst, exclusive)
+	for c := q.waiting.first; c != nil; c = c.next {
+		dst = putUint(dst, c.serial)
+	}
+	return putUint(dst, 0) // no consumer's serial: the end of the ring
+}
+
+func (ses *session) serialOrZero() uint64 {
+	if ses == nil {
+		return 0
+	}
+	return ses.serial
+}
+
+func (b *binding) encode(dst []byte) []byte {
+	dst = putUint(append(dst, objectBinding), b.serial)
+	dst = putUint(dst, b.source.serial)
+	dst = putUint(dst, uint64(b.dest.dest()))
+	dst = putText(dst, b.key)
+	return putText(dst, b.arguments)
+}
+
+func (ses *session) encode(dst []byte) []byte {
+	dst = putUint(append(dst, objectSession), ses.serial)
+	dst = putText(dst, ses.origin.node)
+	dst = putUint(dst, uint64(ses.conn))
+	dst = putText(dst, ses.vhost.name)
+	dst = putText(dst, ses.user)
+	dst = putText(dst, ses.name)
+	return append(dst, bits(ses.cancelNotify))
+}
+
+func (ch *channel) encode(dst []byte) []byte {
+	dst = putUint(append(dst, objectChannel), ch.serial)
+	dst = putUint(dst, ch.session.serial)
+	dst = putUint(dst, uint64(ch.number))
+	dst = putUint(dst, uint64(ch.incarnation))
+	dst = append(dst, bits(ch.failed))
+	dst = putUint(dst, ch.lastTag)
+	dst = putUint(dst, uint64(ch.limitEach))
+	dst = putUint(dst, uint64(ch.limitShared))
+	dst = putUint(dst, ch.turn)
+	dst = putInt(dst, ch.deadlineMillis)
+	dst = encodeUints(dst, ch.evicting)
+	return encodeUints(dst, ch.unacked.Voids())
+}
+
+func encodeUints(dst []byte, numbers []uint64) []byte {
+	dst = putUint(dst, uint64(len(numbers)))
+	for _, n := range numbers {
+		dst = putUint(dst, n)
+	}
+	return dst
+}
+
+func (c *consumer) encode(dst []byte) []byte {
+	dst = putUint(append(dst, objectConsumer), c.serial)
+	dst = putUint(dst, c.channel.serial)
+	dst = putUint(dst, c.queue.serial)
+	dst = putText(dst, c.tag)
+	dst = append(dst, bits(c.noAck))
+	dst = putInt(dst, c.priority)
+	dst = putUint(dst, uint64(c.limit))
+	dst = putInt(dst, c.grantMessages)
+	dst = putInt(dst, c.grantBytes)
+	return putInt(dst, c.timeoutMillis)
+}

@@ -1,0 +1,168 @@
+package fsm
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+
+	"github.com/triagemq/triagemq/fsm/content"
+	"github.com/triagemq/triagemq/fsm/route"
+)
+
+// exchange is any exchange but the default one.
+type exchange struct {
+	cold
+	serial                        uint64
+	vhost                         *vhost
+	name                          string
+	kind                          route.Kind
+	durable, autoDelete, internal bool
+	arguments                     []byte // encoded table, as declared
+
+	matcher route.Matcher
+	out     map[uint64]*binding // bindings from it, by serial (derived)
+	in      bindingSet          // bindings to it (derived)
+	seen    uint64              // the last traversal that met it (derived, not observable)
+}
+
+var exchangeKinds = map[string]route.Kind{
+	"direct": route.Direct, "fanout": route.Fanout, "topic": route.Topic, "headers": route.Headers,
+}
+
+var exchangeKindNames = [...]string{
+	route.Direct: "direct", route.Fanout: "fanout", route.Topic: "topic", route.Headers: "headers",
+}
+
+// unsupportedExchangeArguments would change what an exchange does; ignoring them would lose messages silently.
+var unsupportedExchangeArguments = [...]string{"alternate-exchange", "x-delayed-type", "x-message-deduplication"}
+
+func (s *State) addExchange(x *exchange) {
+	x.matcher = route.New(x.kind)
+	x.out = make(map[uint64]*binding)
+	x.vhost.exchanges[x.name] = x
+	s.targets[route.Dest(x.serial)] = target{exchange: x}
+	s.touch(x)
+}
+
+func (s *State) declareExchange(ch *channel, c *DeclareExchange) *refusal {
+	c.Name = withoutLineBreaks(c.Name)
+	_, r := s.checkDeclareExchange(ch.session.vhost, c)
+	if r != nil {
+		return r
+	}
+	v := ch.session.vhost
+	if !c.Passive && v.exchanges[c.Name] == nil {
+		s.addExchange(&exchange{
+			serial: s.nextSerial(), vhost: v, name: c.Name, kind: exchangeKinds[c.Type],
+			durable: c.Durable, autoDelete: c.AutoDelete, internal: c.Internal, arguments: c.Arguments,
+		})
+	}
+	ch.reply(s, KindDeclareExchange, c.NoWait, Effect{})
+	return nil
+}
+
+// checkDeclareExchange decides a declaration without changing anything; x is nil where the exchange would be created.
+func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange, r *refusal) {
+	if c.Name == "" {
+		return nil, onDefaultExchange()
+	}
+	x = v.exchanges[c.Name]
+	if c.Passive {
+		if x == nil {
+			return nil, noExchange(c.Name, v)
+		}
+		return x, nil
+	}
+	kind, ok := exchangeKinds[c.Type]
+	if !ok {
+		return nil, refuse(PreconditionFailed, "unknown exchange type '%s'", c.Type)
+	}
+	label := exchangeLabel(c.Name, v)
+	if r := checkUnsupported(unsupportedExchangeArguments[:], tableOf(c.Arguments), label); r != nil {
+		return nil, r
+	}
+	if x == nil {
+		if strings.HasPrefix(c.Name, "amq.") {
+			return nil, reservedName("exchange", c.Name)
+		}
+		return nil, nil
+	}
+	if kind != x.kind {
+		return nil, inequivalent("type", label, "'"+c.Type+"'", "'"+exchangeKindNames[x.kind]+"'")
+	}
+	return x, firstInequivalent(label, [...]boolProperty{
+		{"durable", c.Durable, x.durable},
+		{"auto_delete", c.AutoDelete, x.autoDelete},
+		{"internal", c.Internal, x.internal},
+	})
+}
+
+func checkUnsupported(names []string, t content.Table, label string) *refusal {
+	for _, name := range names {
+		if _, ok := t.Get(name); ok {
+			return invalidArgument(name, label, "not supported by this version")
+		}
+	}
+	return nil
+}
+
+func invalidArgument(name, label, why string) *refusal {
+	return refuse(PreconditionFailed, "invalid arg '%s' for %s: %s", name, label, why)
+}
+
+func inequivalent(name, label, received, current string) *refusal {
+	return refuse(PreconditionFailed, "inequivalent arg '%s' for %s: received %s but current is %s", name, label, received, current)
+}
+
+// boolProperty is a flag of a declaration, as received and as it is.
+type boolProperty struct {
+	name              string
+	received, current bool
+}
+
+func firstInequivalent(label string, properties [3]boolProperty) *refusal {
+	for _, p := range properties {
+		if p.received != p.current && p.name != "" {
+			return inequivalent(p.name, label, "'"+strconv.FormatBool(p.received)+"'", "'"+strconv.FormatBool(p.current)+"'")
+		}
+	}
+	return nil
+}
+
+func (s *State) deleteExchange(ch *channel, c *DeleteExchange) *refusal {
+	c.Name = withoutLineBreaks(c.Name)
+	v := ch.session.vhost
+	switch x := v.exchanges[c.Name]; {
+	case c.Name == "":
+		return onDefaultExchange()
+	case strings.HasPrefix(c.Name, "amq."):
+		return refuse(AccessRefused, "deletion of system %s not allowed", exchangeLabel(c.Name, v))
+	case x == nil:
+	case c.IfUnused && len(x.out) > 0:
+		return refuse(PreconditionFailed, "%s in use", exchangeLabel(c.Name, v))
+	default:
+		s.dropExchange(x)
+	}
+	ch.reply(s, KindDeleteExchange, c.NoWait, Effect{})
+	return nil
+}
+
+// dropExchange removes an exchange and its bindings. Sources that it was the last destination of may go with it.
+func (s *State) dropExchange(x *exchange) {
+	delete(x.vhost.exchanges, x.name)
+	delete(s.targets, route.Dest(x.serial))
+	s.forget(x)
+	for _, b := range bySerial(maps.Values(x.out)) {
+		s.removeBinding(b)
+	}
+	s.removeInbound(&x.in)
+	s.topologyChanged()
+}
+
+// withoutLineBreaks strips CR and LF from names, as RabbitMQ does: they come from configuration files.
+func withoutLineBreaks(name string) string {
+	if !strings.ContainsAny(name, "\r\n") {
+		return name
+	}
+	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
+}

@@ -1,0 +1,323 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/triagemq/triagemq/fsm/route"
+	"github.com/triagemq/triagemq/fsm/store"
+)
+
+// Check verifies every invariant: each message in exactly one place, counts, rings, ownership, bindings, timers, digest. O(n), for tests and builds with the
+// tag invariants. It reports all faults at once.
+func (s *State) Check() error {
+	k := &checker{s: s, all: s.gather()}
+	k.checkObjects()
+	k.checkBindings()
+	for _, q := range k.all.queues {
+		k.checkQueue(q)
+		k.checkRing(q)
+	}
+	k.checkConsumers()
+	k.checkHolds()
+	k.checkParts()
+	k.checkTimers()
+	k.checkDigest()
+	if len(s.woken) > 0 {
+		k.failf("%d queues are still to be dispatched", len(s.woken))
+	}
+	if err := s.store.Check(); err != nil {
+		k.faults = append(k.faults, err)
+	}
+	return errors.Join(k.faults...)
+}
+
+type checker struct {
+	s      *State
+	all    everything
+	faults []error
+}
+
+func (k *checker) failf(format string, args ...any) {
+	k.faults = append(k.faults, fmt.Errorf(format, args...))
+}
+
+// checkObjects verifies names, serials and counts.
+func (k *checker) checkObjects() {
+	s := k.s
+	if n := len(k.all.exchanges) + len(k.all.queues); n != len(s.targets) {
+		k.failf("%d exchanges and queues, %d targets", n, len(s.targets))
+	}
+	for _, x := range k.all.exchanges {
+		if s.targets[route.Dest(x.serial)].exchange != x || x.vhost.exchanges[x.name] != x || s.vhosts[x.vhost.name] != x.vhost {
+			k.failf("exchange %d is not where its name or serial leads", x.serial)
+		}
+	}
+	var counts vhost
+	for _, v := range bySerial(maps.Values(s.vhosts)) {
+		counts.sessions += v.sessions
+		counts.channels += v.channels
+		counts.consumers += v.consumers
+		counts.bindings += v.bindings
+	}
+	if counts.sessions != len(k.all.sessions) || counts.channels != len(k.all.channels) ||
+		counts.consumers != len(k.all.consumers) || counts.bindings != len(k.all.bindings) {
+		k.failf("virtual hosts count otherwise than there are sessions, channels, consumers, bindings")
+	}
+	for _, ses := range k.all.sessions {
+		if !ses.origin.open || ses.origin.sessions[ses.conn] != ses || s.vhosts[ses.vhost.name] != ses.vhost {
+			k.failf("session %d belongs nowhere", ses.serial)
+		}
+	}
+	for _, ch := range k.all.channels {
+		if ch.ended || ch.failed && (ch.unacked.Len() > 0 || len(ch.consumers) > 0 || ch.deadlineMillis != 0) {
+			k.failf("channel %d has failed or ended and holds on", ch.serial)
+		}
+	}
+	objects := len(k.all.sessions) + len(k.all.exchanges) + len(k.all.queues) + len(k.all.bindings) + len(k.all.channels) +
+		len(k.all.consumers) + len(s.vhosts) + len(s.origins)
+	if objects != s.digest.objects {
+		k.failf("the digest covers %d objects of %d", s.digest.objects, objects)
+	}
+}
+
+func (k *checker) checkBindings() {
+	inbound := 0
+	for _, x := range k.all.exchanges {
+		if len(x.out) != x.matcher.Len() {
+			k.failf("exchange %d has %d bindings and matches %d", x.serial, len(x.out), x.matcher.Len())
+		}
+		inbound += len(x.in.all())
+	}
+	for _, q := range k.all.queues {
+		inbound += len(q.in.all())
+	}
+	if inbound != len(k.all.bindings) {
+		k.failf("%d bindings leave exchanges, %d arrive", len(k.all.bindings), inbound)
+	}
+	for _, b := range k.all.bindings {
+		if b.dest.inbound().find(b.source, b.key, b.table) != b {
+			k.failf("binding %d does not arrive", b.serial)
+		}
+	}
+}
+
+func (k *checker) checkQueue(q *queue) {
+	if k.s.targets[route.Dest(q.serial)].queue != q || q.vhost.queues[q.name] != q {
+		k.failf("queue %d is not where its name or serial leads", q.serial)
+	}
+	if q.owner != nil && (!slices.Contains(q.owner.exclusive, q) || k.s.isGone(q.owner)) {
+		k.failf("queue %d is exclusive to a session that does not know it", q.serial)
+	}
+	if len(q.parts) == 0 || q.newest().draining {
+		k.failf("queue %d has no part that takes messages", q.serial)
+	}
+	for _, p := range q.parts {
+		if p.queue != q || k.s.parts[p.serial] != p {
+			k.failf("part %d of queue %d is not its own", p.serial, q.serial)
+		}
+	}
+	if q.exclusive != nil && len(q.consumers) != 1 {
+		k.failf("queue %d has an exclusive consumer and %d in all", q.serial, len(q.consumers))
+	}
+}
+
+// checkRing verifies that whoever can take a message waits, that nobody could where messages are ready, and the links.
+func (k *checker) checkRing(q *queue) {
+	waiting := 0
+	var before *consumer
+	for c := q.waiting.first; c != nil; before, c = c, c.next {
+		waiting++
+		if c.prev != before || c.queue != q || !c.waiting || before != nil && before.priority < c.priority {
+			k.failf("the ring of queue %d is broken at consumer %d", q.serial, c.serial)
+			return
+		}
+	}
+	if q.waiting.last != before {
+		k.failf("the ring of queue %d does not end with its last", q.serial)
+	}
+	for _, c := range q.consumers {
+		if c.waiting {
+			waiting--
+		}
+		if c.canTake() && (!c.waiting || q.ready() > 0) {
+			k.failf("consumer %d of queue %d could take one of %d messages", c.serial, q.serial, q.ready())
+		}
+	}
+	if waiting != 0 {
+		k.failf("the ring of queue %d has others than its consumers", q.serial)
+	}
+}
+
+func (k *checker) checkConsumers() {
+	for _, c := range k.all.consumers {
+		ch := c.channel
+		if ch.byTag[c.tag] != c || ch.consumer(c.serial) != c || ch.ended || ch.failed || k.s.isGone(ch) {
+			k.failf("consumer %d is not its channel's", c.serial)
+		}
+	}
+	n := 0
+	for _, ch := range k.all.channels {
+		n += len(ch.consumers)
+	}
+	if n != len(k.all.consumers) {
+		k.failf("channels have %d consumers, queues %d", n, len(k.all.consumers))
+	}
+}
+
+// checkHolds verifies that each held entry is in exactly one of a channel's tags, a remainder and a part's parked ones, and what is counted of them.
+func (k *checker) checkHolds() {
+	s := k.s
+	channels := make(map[uint64]*channel)
+	for _, ch := range k.all.channels {
+		channels[ch.serial] = ch
+	}
+	type tally struct{ live, counted int }
+	tallies := make(map[*channel]*tally)
+	for _, ch := range k.all.channels {
+		tallies[ch] = &tally{}
+	}
+	byConsumer := make(map[uint64]int)
+	parkedEntries, settling := k.expectElsewhere()
+	s.store.EachHeld(func(e store.Entry, info store.Info) {
+		if parkedEntries[info.Hold.Delivery] {
+			delete(parkedEntries, info.Hold.Delivery)
+			return
+		}
+		ch := channels[info.Hold.Channel]
+		if ch == nil || ch.failed {
+			settling--
+			return
+		}
+		if info.Hold.Consumer != 0 {
+			tallies[ch].counted++
+			byConsumer[info.Hold.Consumer]++
+		}
+		if k.isSettling(&info.Hold) {
+			settling--
+			return
+		}
+		tallies[ch].live++
+	})
+	if len(parkedEntries) > 0 || settling != 0 {
+		k.failf("%d parked entries are not held, %d of remainders are not there", len(parkedEntries), settling)
+	}
+	for _, ch := range k.all.channels {
+		if t := tallies[ch]; t.live != ch.unacked.Live() || !ch.failed && t.counted != ch.held {
+			k.failf("channel %d has %d live tags and counts %d, the store has %d and %d", ch.serial, ch.unacked.Live(), ch.held, t.live, t.counted)
+		}
+	}
+	for _, c := range k.all.consumers {
+		if byConsumer[c.serial] != c.held {
+			k.failf("consumer %d counts %d held, the store %d", c.serial, c.held, byConsumer[c.serial])
+		}
+	}
+}
+
+// expectElsewhere lists the deliveries that are parked, and counts those of remainders.
+func (k *checker) expectElsewhere() (parkedEntries map[uint64]bool, settling int) {
+	parkedEntries = make(map[uint64]bool)
+	for _, p := range bySerial(maps.Values(k.s.parts)) {
+		for _, e := range p.parked {
+			parkedEntries[e.delivery] = true
+			if k.s.store.Info(e.entry).Hold.Delivery != e.delivery {
+				k.failf("part %d parks another entry than it says", p.serial)
+			}
+		}
+	}
+	for _, r := range k.s.remainders {
+		settling += r.held.Live()
+	}
+	return parkedEntries, settling
+}
+
+func (k *checker) isSettling(h *store.Hold) bool {
+	for _, r := range k.s.remainders {
+		if r.part == nil && r.evicted == 0 && r.channelSerial == h.Channel && h.Tag <= r.upTo {
+			return true
+		}
+	}
+	return false
+}
+
+// checkParts verifies that every entry of the store is in a part, and that draining parts have their remainder.
+func (k *checker) checkParts() {
+	s := k.s
+	entries := 0
+	draining := make(map[*part]bool)
+	for _, r := range s.remainders {
+		if r.part != nil {
+			draining[r.part] = true
+		}
+	}
+	for _, p := range bySerial(maps.Values(s.parts)) {
+		entries += p.messages.Ready() + p.messages.Held()
+		if p.draining != draining[p] || !p.draining && len(p.parked) > 0 {
+			k.failf("part %d is draining without a remainder, or the reverse", p.serial)
+		}
+		if q := p.queue; q == nil && !p.draining && (p.messages.Held() == 0 || p.messages.Ready() > 0) ||
+			q != nil && !slices.Contains(q.parts, p) {
+			k.failf("part %d should be gone", p.serial)
+		}
+	}
+	if n := s.store.Stats().Entries; n != entries {
+		k.failf("the store has %d entries, the parts %d", n, entries)
+	}
+}
+
+func (k *checker) checkTimers() {
+	armed := 0
+	for i, ch := range k.s.timers {
+		if ch.timer != i+1 || ch.deadlineMillis == 0 || i > 0 && k.s.timers.less(i, (i-1)/2) || k.s.isGone(ch) {
+			k.failf("the timer of channel %d is out of place", ch.serial)
+		}
+	}
+	for _, ch := range k.all.channels {
+		if ch.deadlineMillis != 0 {
+			armed++
+		}
+	}
+	if armed != len(k.s.timers) {
+		k.failf("%d channels have a deadline, %d are in the heap", armed, len(k.s.timers))
+	}
+}
+
+// checkDigest hashes every object anew: a change that was not noted shows.
+func (k *checker) checkDigest() {
+	k.s.digest.settle()
+	var sum store.Digest
+	var buffer []byte
+	add := func(o object) {
+		buffer = o.encode(buffer[:0])
+		own := store.Sum(buffer)
+		if own != o.base().sum {
+			k.failf("%T %x changed and was not noted", o, buffer)
+		}
+		sum.Add(own)
+	}
+	//fsm:unordered a sum
+	for _, o := range k.s.origins {
+		add(o)
+	}
+	//fsm:unordered a sum
+	for _, v := range k.s.vhosts {
+		add(v)
+	}
+	addAll(add, k.all.sessions)
+	addAll(add, k.all.exchanges)
+	addAll(add, k.all.queues)
+	addAll(add, k.all.bindings)
+	addAll(add, k.all.channels)
+	addAll(add, k.all.consumers)
+	if sum != k.s.digest.sum {
+		k.failf("the digest is %x, hashed anew it is %x", k.s.digest.sum, sum)
+	}
+}
+
+func addAll[T object](add func(object), objects []T) {
+	for _, o := range objects {
+		add(o)
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !invariants
+
+package fsm
+
+// invariants makes every Apply end with Check.
+const invariants = false

@@ -1,0 +1,335 @@
+package fsm
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/triagemq/triagemq/fsm/route"
+	"github.com/triagemq/triagemq/fsm/store"
+)
+
+// queue is a queue. Its messages lie in the store, in one part as a rule.
+type queue struct {
+	cold
+	serial              uint64
+	vhost               *vhost
+	name                string
+	durable, autoDelete bool
+	owner               *session // of an exclusive queue
+	arguments           []byte   // encoded table, as declared
+	args                queueArguments
+
+	parts       []*part     // oldest first; the last one takes new messages
+	consumers   []*consumer // in order of serial
+	exclusive   *consumer   // the only one, by its own wish
+	hadConsumer bool        // auto-delete waits for the first one
+	waiting     ring        // consumers that may take a message
+
+	in    bindingSet
+	seen  uint64 // the last traversal that met it (not observable)
+	woken bool   // in State.woken
+}
+
+// part holds messages of a queue in one queue of the store. A purge too big for one entry seals the part that it empties: its ready messages are logically
+// gone, new ones go to a new part, and what comes back from consumers meanwhile is parked until the part is empty. A deleted queue leaves its parts behind,
+// without a queue, until their messages are gone.
+type part struct {
+	serial   uint64 // in the store
+	messages *store.Queue
+	queue    *queue // nil: deleted
+	draining bool   // a remainder is removing the ready messages
+	parked   []parked
+}
+
+// parked is an entry that is no longer its holder's and that a draining part must not take back yet. The store still has it as held.
+type parked struct {
+	delivery uint64
+	entry    store.Entry
+	cause    store.ReturnCause
+}
+
+func (q *queue) newest() *part { return q.parts[len(q.parts)-1] }
+
+// ready is the number of messages that could be delivered.
+func (q *queue) ready() int {
+	n := 0
+	for _, p := range q.parts {
+		if !p.draining {
+			n += p.messages.Ready()
+		}
+	}
+	return n
+}
+
+func (q *queue) held() int {
+	n := 0
+	for _, p := range q.parts {
+		n += p.messages.Held()
+	}
+	return n
+}
+
+func (q *queue) bytes() int64 {
+	n := int64(0)
+	for _, p := range q.parts {
+		if !p.draining {
+			n += p.messages.Bytes()
+		}
+	}
+	return n
+}
+
+// front finds the next message to deliver: priority descending, then age, over all parts.
+func (s *State) front(q *queue) (p *part, e store.Entry, ok bool) {
+	if len(q.parts) == 1 && !q.parts[0].draining { // by far the most frequent
+		e, ok = q.parts[0].messages.Front()
+		return q.parts[0], e, ok
+	}
+	var best store.Info
+	for _, candidate := range q.parts {
+		front, found := candidate.messages.Front()
+		if !found || candidate.draining {
+			continue
+		}
+		if info := s.store.Info(front); !ok || before(&info, &best) {
+			p, e, ok, best = candidate, front, true, info
+		}
+	}
+	return p, e, ok
+}
+
+// before is the order of delivery.
+func before(a, b *store.Info) bool {
+	if a.Priority != b.Priority {
+		return a.Priority > b.Priority
+	}
+	if a.ID.Index != b.ID.Index {
+		return a.ID.Index < b.ID.Index
+	}
+	return a.ID.Ordinal < b.ID.Ordinal
+}
+
+func (s *State) addPart(q *queue, serial uint64) *part {
+	p := &part{serial: serial, messages: s.store.Queue(serial), queue: q}
+	q.parts = append(q.parts, p)
+	s.parts[serial] = p
+	return p
+}
+
+// trim forgets a part that is no longer needed after an entry of it has gone.
+func (s *State) trim(p *part) {
+	if p.queue != nil && p.queue.newest() == p {
+		return
+	}
+	if p.draining || p.messages.Ready() > 0 || p.messages.Held() > 0 {
+		return
+	}
+	if q := p.queue; q != nil {
+		q.parts = slices.DeleteFunc(q.parts, func(other *part) bool { return other == p })
+		s.touch(q)
+	}
+	delete(s.parts, p.serial)
+	s.store.DropQueue(p.serial)
+}
+
+// queue finds a queue that a session may use.
+func (ses *session) queue(name string) (*queue, *refusal) {
+	name = withoutLineBreaks(name)
+	q := ses.vhost.queues[name]
+	if q == nil {
+		return nil, noQueue(name, ses.vhost)
+	}
+	return q, ses.mayUse(q)
+}
+
+func (ses *session) mayUse(q *queue) *refusal {
+	if q.owner == nil || q.owner == ses {
+		return nil
+	}
+	return refuse(ResourceLocked, "cannot obtain exclusive access to locked %s. It could be originally declared on another connection or the exclusive "+
+		"property value does not match that of the original declaration.", queueLabel(q.name, q.vhost))
+}
+
+func (s *State) declareQueue(ch *channel, c *DeclareQueue) *refusal {
+	c.Name = withoutLineBreaks(c.Name)
+	q, args, r := s.checkDeclareQueue(ch.session, c)
+	if r != nil {
+		return r
+	}
+	if q == nil {
+		q = &queue{
+			vhost: ch.session.vhost, name: c.Name, durable: c.Durable && !c.Exclusive, autoDelete: c.AutoDelete,
+			arguments: c.Arguments, args: args,
+		}
+		if c.Exclusive {
+			q.owner = ch.session
+			ch.session.exclusive = append(ch.session.exclusive, q)
+		}
+		s.addQueue(q)
+	}
+	ch.reply(s, KindDeclareQueue, c.NoWait, q.declared())
+	return nil
+}
+
+func (q *queue) declared() Effect {
+	return Effect{Queue: q.name, Count: countOf(q.ready()), Consumers: countOf(len(q.consumers))}
+}
+
+func countOf(n int) uint32 { return uint32(min(n, math.MaxUint32)) }
+
+func (s *State) addQueue(q *queue) {
+	q.serial = s.nextSerial()
+	s.addPart(q, q.serial)
+	q.vhost.queues[q.name] = q
+	s.targets[route.Dest(q.serial)] = target{queue: q}
+	s.touch(q)
+}
+
+// checkDeclareQueue decides a declaration without changing anything; q is nil where the queue would be created.
+func (s *State) checkDeclareQueue(ses *session, c *DeclareQueue) (q *queue, args queueArguments, r *refusal) {
+	q = ses.vhost.queues[c.Name]
+	if c.Passive {
+		if q == nil {
+			return nil, args, noQueue(c.Name, ses.vhost)
+		}
+		return q, args, ses.mayUse(q)
+	}
+	if strings.HasPrefix(c.Name, "amq.") && !c.ServerNamed {
+		return nil, args, reservedName("queue", c.Name)
+	}
+	if c.Name == "" {
+		return nil, args, refuse(PreconditionFailed, "a queue needs a name")
+	}
+	label := queueLabel(c.Name, ses.vhost)
+	table := tableOf(c.Arguments)
+	if q != nil {
+		return q, args, q.equivalent(ses, c, label)
+	}
+	args, r = parseQueueArguments(table, label)
+	return nil, args, r
+}
+
+// equivalent compares a declaration with the queue that is there. Exclusive queues count as transient, whatever was asked.
+func (q *queue) equivalent(ses *session, c *DeclareQueue, label string) *refusal {
+	if r := ses.mayUse(q); r != nil {
+		return r
+	}
+	if c.Exclusive != (q.owner != nil) {
+		return refuse(ResourceLocked, "cannot obtain exclusive access to locked %s. It could be originally declared on another connection or the exclusive "+
+			"property value does not match that of the original declaration.", label)
+	}
+	r := firstInequivalent(label, [...]boolProperty{
+		{"durable", c.Durable && !c.Exclusive, q.durable},
+		{"auto_delete", c.AutoDelete, q.autoDelete},
+		{},
+	})
+	if r != nil {
+		return r
+	}
+	return equivalentArguments(tableOf(q.arguments), tableOf(c.Arguments), label)
+}
+
+func (s *State) deleteQueue(ch *channel, c *DeleteQueue) *refusal {
+	count := 0
+	q, r := ch.session.queue(c.Name)
+	switch {
+	case q == nil: // deleting what is not there is no error
+	case r != nil:
+		return r
+	case c.IfUnused && len(q.consumers) > 0:
+		return refuse(PreconditionFailed, "%s in use", queueLabel(q.name, q.vhost))
+	case c.IfEmpty && q.ready() > 0:
+		return refuse(PreconditionFailed, "%s not empty", queueLabel(q.name, q.vhost))
+	default:
+		count = q.ready()
+		s.dropQueue(q)
+	}
+	ch.reply(s, KindDeleteQueue, c.NoWait, Effect{Count: countOf(count)})
+	return nil
+}
+
+// dropQueue removes a queue: its name is free at once, its messages go now or in remainders. What consumers hold stays under their tags, so that acking
+// it is no error, and does nothing.
+func (s *State) dropQueue(q *queue) {
+	delete(q.vhost.queues, q.name)
+	delete(s.targets, route.Dest(q.serial))
+	s.forget(q)
+	if ses := q.owner; ses != nil {
+		ses.exclusive = slices.DeleteFunc(ses.exclusive, func(other *queue) bool { return other == q })
+	}
+	for _, c := range slices.Clone(q.consumers) {
+		s.serverCancel(c)
+	}
+	s.removeInbound(&q.in)
+	s.topologyChanged()
+	for _, p := range slices.Clone(q.parts) {
+		p.queue = nil
+		s.drain(p)
+	}
+}
+
+func (s *State) purgeQueue(ch *channel, c *PurgeQueue) *refusal {
+	q, r := ch.session.queue(c.Name)
+	if r != nil {
+		return r
+	}
+	count := q.ready()
+	s.purge(q)
+	ch.reply(s, KindPurgeQueue, c.NoWait, Effect{Count: countOf(count)})
+	return nil
+}
+
+func (s *State) purge(q *queue) {
+	if q.newest().messages.Ready() > s.budget {
+		s.addPart(q, s.nextSerial())
+		s.touch(q)
+	}
+	for _, p := range slices.Clone(q.parts) {
+		if !p.draining && p.messages.Ready() > 0 {
+			s.drain(p)
+		}
+	}
+}
+
+// drain removes the ready messages of a part, now as far as the budget goes and the rest in a remainder.
+func (s *State) drain(p *part) {
+	if p.draining { // a deletion in the middle of a purge: the same remainder goes on
+		return
+	}
+	p.draining = true
+	if s.drainSome(p) {
+		s.trim(p)
+		return
+	}
+	s.remainders = append(s.remainders, &remainder{part: p})
+	if p.queue != nil {
+		s.touch(p.queue)
+	}
+}
+
+// drainSome spends the budget on a draining part and reports whether it is empty; it then is as any other.
+func (s *State) drainSome(p *part) (done bool) {
+	for ; s.budget > 0; s.budget-- {
+		e, ok := p.messages.Front()
+		if !ok {
+			break
+		}
+		p.messages.Remove(e)
+	}
+	if p.messages.Ready() > 0 {
+		return false
+	}
+	for ; s.budget > 0 && len(p.parked) > 0; s.budget-- {
+		s.unpark(p)
+	}
+	if len(p.parked) > 0 {
+		return false
+	}
+	p.draining, p.parked = false, nil
+	if p.queue != nil {
+		s.touch(p.queue)
+		s.wake(p.queue)
+	}
+	return true
+}

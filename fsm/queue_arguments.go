@@ -1,0 +1,197 @@
+package fsm
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/triagemq/triagemq/fsm/content"
+)
+
+// queueArguments is what a queue's arguments mean.
+type queueArguments struct {
+	priorityMax     int  // -1: 0..255 as published
+	deadLetter      bool // there is a dead-letter exchange, perhaps the default one
+	deadExchange    string
+	deadKeySet      bool
+	deadKey         string
+	deliveryLimit   int64 // failures after which a message is not returned again; -1: none
+	consumerTimeout int64 // milliseconds; 0: off
+}
+
+const (
+	argMaxPriority     = "x-max-priority"
+	argDeadExchange    = "x-dead-letter-exchange"
+	argDeadKey         = "x-dead-letter-routing-key"
+	argDeliveryLimit   = "x-delivery-limit"
+	argConsumerTimeout = "x-consumer-timeout"
+	argQueueType       = "x-queue-type"
+)
+
+const (
+	deliveryLimitQuorum          = 20
+	consumerTimeoutMillisDefault = 30 * 60 * 1000
+	priorityMaxMax               = 255
+)
+
+// comparedQueueArguments must be the same in every declaration.
+var comparedQueueArguments = [...]string{
+	argDeadExchange, argDeadKey, argMaxPriority, argDeliveryLimit, argConsumerTimeout, argQueueType,
+}
+
+// unsupportedQueueArguments would change what a queue does; ignoring them would lose or keep messages against their publisher's will.
+var unsupportedQueueArguments = [...]string{
+	"x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes", "x-overflow", "x-dead-letter-strategy", "x-single-active-consumer",
+	"x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max", "x-message-deduplication",
+}
+
+func defaultQueueArguments() queueArguments {
+	return queueArguments{priorityMax: -1, deliveryLimit: -1, consumerTimeout: consumerTimeoutMillisDefault}
+}
+
+// clamp is the priority that a message has in this queue.
+func (a *queueArguments) clamp(priority uint8) uint8 {
+	if a.priorityMax >= 0 {
+		return uint8(min(int(priority), a.priorityMax))
+	}
+	return priority
+}
+
+func parseQueueArguments(t content.Table, label string) (queueArguments, *refusal) {
+	a := defaultQueueArguments()
+	if r := checkUnsupported(unsupportedQueueArguments[:], t, label); r != nil {
+		return a, r
+	}
+	p := argumentParser{table: t, label: label}
+	switch kind, _ := p.text(argQueueType); kind {
+	case "", "classic":
+	case "quorum":
+		a.deliveryLimit = deliveryLimitQuorum
+	default:
+		p.fail(argQueueType, fmt.Sprintf("queue type '%s' is not supported, classic and quorum are", kind))
+	}
+	a.priorityMax = int(p.integer(argMaxPriority, 0, priorityMaxMax, int64(a.priorityMax)))
+	a.deliveryLimit = p.integer(argDeliveryLimit, -1, math.MaxInt64, a.deliveryLimit)
+	a.consumerTimeout = p.integer(argConsumerTimeout, 0, math.MaxInt64, a.consumerTimeout)
+	a.deadExchange, a.deadLetter = p.text(argDeadExchange)
+	a.deadKey, a.deadKeySet = p.text(argDeadKey)
+	if a.deadKeySet && !a.deadLetter {
+		p.fail(argDeadKey, "a dead-letter routing key needs a dead-letter exchange")
+	}
+	return a, p.refusal
+}
+
+// argumentParser reads arguments and keeps the first refusal.
+type argumentParser struct {
+	table   content.Table
+	label   string
+	refusal *refusal
+}
+
+func (p *argumentParser) fail(name, why string) {
+	if p.refusal == nil {
+		p.refusal = invalidArgument(name, p.label, why)
+	}
+}
+
+func (p *argumentParser) text(name string) (value string, ok bool) {
+	v, ok := p.table.Get(name)
+	if !ok {
+		return "", false
+	}
+	value, isText := v.(string)
+	if !isText || len(value) > ShortStringBytesMax {
+		p.fail(name, "expected a string of at most 255 bytes, got type '"+fieldTypeName(v)+"'")
+	}
+	return value, true
+}
+
+func (p *argumentParser) integer(name string, low, high, absent int64) int64 {
+	v, ok := p.table.Get(name)
+	if !ok {
+		return absent
+	}
+	n, isInteger := content.Integer(v)
+	if !isInteger {
+		p.fail(name, "expected an integer, got type '"+fieldTypeName(v)+"'")
+		return absent
+	}
+	if n < low || n > high {
+		p.fail(name, fmt.Sprintf("%d is not between %d and %d", n, low, high))
+		return absent
+	}
+	return n
+}
+
+// equivalentArguments compares the arguments that matter by value, as RabbitMQ does and in its words.
+func equivalentArguments(current, received content.Table, label string) *refusal {
+	for _, name := range comparedQueueArguments {
+		is, hasIs := current.Get(name)
+		got, hasGot := received.Get(name)
+		switch {
+		case !hasIs && !hasGot:
+		case hasIs && hasGot:
+			if !content.Equal(is, got) {
+				return inequivalent(name, label, "'"+fieldText(got)+"'", "'"+fieldText(is)+"'")
+			}
+		case name == argQueueType && (is == "classic" || got == "classic"): // the default, spelled out or not
+		default:
+			return inequivalent(name, label, typedField(got, hasGot), typedField(is, hasIs))
+		}
+	}
+	return nil
+}
+
+func typedField(v any, present bool) string {
+	if !present {
+		return "none"
+	}
+	return fmt.Sprintf("the value '%s' of type '%s'", fieldText(v), fieldTypeName(v))
+}
+
+func fieldText(v any) string {
+	if b, ok := v.([]byte); ok {
+		return string(b)
+	}
+	return fmt.Sprint(v)
+}
+
+// fieldTypeName is RabbitMQ's name of a field's type, for texts.
+func fieldTypeName(v any) string {
+	switch v.(type) {
+	case bool:
+		return "bool"
+	case int8:
+		return "byte"
+	case uint8:
+		return "unsignedbyte"
+	case int16:
+		return "short"
+	case uint16:
+		return "unsignedshort"
+	case int32:
+		return "signedint"
+	case uint32:
+		return "unsignedint"
+	case int64:
+		return "long"
+	case content.Float32:
+		return "float"
+	case content.Float64:
+		return "double"
+	case content.Decimal:
+		return "decimal"
+	case content.Timestamp:
+		return "timestamp"
+	case string:
+		return "longstr"
+	case []byte:
+		return "binary"
+	case content.Array:
+		return "array"
+	case content.Table:
+		return "table"
+	case nil:
+		return "void"
+	}
+	return "unknown"
+}

@@ -1,0 +1,90 @@
+package fsm
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/triagemq/triagemq/fsm/store"
+)
+
+// session is a client connection in the replicated state.
+type session struct {
+	cold
+	serial       uint64
+	origin       *origin
+	conn         uint32
+	vhost        *vhost
+	user, name   string
+	cancelNotify bool
+	channels     map[uint16]*channel // the latest incarnation of each number, failed ones until they are closed
+	exclusive    []*queue            // in order of creation
+}
+
+func (s *State) openSession(o *origin, c *OpenSession) {
+	if c.Ref.Conn == 0 || o.sessions[c.Ref.Conn] != nil {
+		return // numbers of connections are never reused: this is a mistake of the origin
+	}
+	v := s.vhosts[c.VHost]
+	if v == nil {
+		if s.mine == o {
+			s.emitNode(Effect{
+				Kind: SessionFailed, Ref: sessionRef(c.Ref.Conn), Command: KindOpenSession,
+				Code: NotAllowed, Text: "vhost " + c.VHost + " not found",
+			})
+		}
+		return
+	}
+	ses := &session{
+		serial: s.nextSerial(), origin: o, conn: c.Ref.Conn, vhost: v, user: c.User, name: c.Name,
+		cancelNotify: c.CancelNotify, channels: make(map[uint16]*channel),
+	}
+	o.sessions[ses.conn] = ses
+	v.sessions++
+	s.touch(ses)
+	s.emit(ses, Effect{Kind: Replied, Ref: ses.ref(), Command: KindOpenSession})
+}
+
+// closeSession is the orderly end. A session that is gone already is answered too: its client may be waiting.
+func (s *State) closeSession(o *origin, ref Ref) {
+	if ses := o.sessions[ref.Conn]; ses != nil {
+		s.endSessions([]*session{ses}, store.ReturnConnection)
+	}
+	if s.mine == o {
+		s.emitNode(Effect{Kind: Replied, Ref: sessionRef(ref.Conn), Command: KindCloseSession})
+	}
+}
+
+// failSession is a connection exception, or the forced end of a session.
+func (s *State) failSession(ses *session, kind CommandKind, r *refusal) {
+	s.emit(ses, Effect{Kind: SessionFailed, Ref: ses.ref(), Command: kind, Code: r.code, Text: r.text})
+	s.endSessions([]*session{ses}, store.ReturnConnection)
+}
+
+// endSessions takes sessions out of the state. All their consumers go first, so that what they hold is not handed from one dying session to the next;
+// exclusive queues go before the held messages, which then need not go back to them.
+func (s *State) endSessions(ending []*session, cause store.ReturnCause) {
+	var channels []*channel
+	for _, ses := range ending {
+		delete(ses.origin.sessions, ses.conn)
+		ses.vhost.sessions--
+		s.forget(ses)
+		for _, number := range slices.Sorted(maps.Keys(ses.channels)) {
+			channels = append(channels, ses.channels[number])
+		}
+	}
+	for _, ch := range channels {
+		s.removeConsumers(ch)
+	}
+	for _, ses := range ending {
+		for _, q := range slices.Clone(ses.exclusive) {
+			s.dropQueue(q)
+		}
+	}
+	for _, ch := range channels {
+		s.endChannel(ch, cause)
+	}
+}
+
+func (ses *session) ref() Ref { return sessionRef(ses.conn) }
+
+func sessionRef(conn uint32) Ref { return Ref{Conn: conn} }

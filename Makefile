@@ -1,0 +1,92 @@
+# TriageMQ. `make` lists the targets. Needs Go, git and, for the race detector, a C compiler; nothing is installed.
+
+.DEFAULT_GOAL := help
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+
+GO ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+FUZZ_SECONDS ?= 60
+
+# What runs in one process and may race; folders that do not exist yet are left out.
+RACE_DIRS := $(wildcard fsm broker cluster transport client)
+RACE := $(RACE_DIRS:%=./%/...)
+
+# Packages whose tests can write their golden files: those that declare the flag.
+GOLDEN = $(shell grep -rl --include=*_test.go 'flag.Bool("update"' . | xargs -r -n1 dirname | sort -u)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## building and running
+
+.PHONY: build
+build: ## build the static binaries into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+.PHONY: run
+run: build ## run a cluster of three nodes on loopback until Ctrl-C
+	bin/triagemq dev --nodes 3
+
+.PHONY: demo
+demo: build ## play the sign-up story against a cluster of its own, with the leader killed in the middle
+	$(GO) run ./testing/demo
+
+## testing
+
+.PHONY: test
+test: ## vet, and all tests (under ten minutes on two cores)
+	$(GO) vet ./...
+	$(GO) test -timeout 9m ./...
+
+.PHONY: check
+check: lint generated race smoke fuzz-short chaos-short ## what CI runs beyond make test (under 45 minutes)
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck and the rules of testing/lint
+	@unformatted="$$(gofmt -l .)"; \
+	if [[ -n "$$unformatted" ]]; then printf 'not gofmt-ed:\n%s\n' "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) test -count=1 ./testing/lint
+
+.PHONY: generated
+generated: ## fail if generated Go files are not what their generators write (they are then, for you to commit)
+	.ci/generated
+
+.PHONY: race
+race: ## the in-process packages under the race detector
+	$(GO) test -race -timeout 20m $(RACE)
+
+.PHONY: smoke
+smoke: ## the smoke test of three real processes
+	$(GO) test -count=1 -timeout 9m -run Smoke -v ./testing/system
+
+.PHONY: fuzz
+fuzz: ## fuzz each decoder for FUZZ_SECONDS (60)
+	.ci/fuzz $(FUZZ_SECONDS)
+
+.PHONY: fuzz-short
+fuzz-short: ## fuzz each decoder for ten seconds
+	.ci/fuzz 10
+
+.PHONY: chaos-short
+chaos-short: ## a short chaos run, where there is one
+	@if [[ -d testing/chaos ]]; then $(GO) test -count=1 -timeout 15m -run Short ./testing/chaos/...; else echo 'no testing/chaos yet'; fi
+
+.PHONY: golden
+golden: ## write golden files anew (read the difference before you commit it; make test compares)
+	@if [[ -n "$(GOLDEN)" ]]; then $(GO) test -count=1 $(GOLDEN) -update; fi
+
+.PHONY: generate
+generate: ## write generated Go files anew
+	$(GO) generate ./...
+
+.PHONY: bench
+bench: build ## microbenchmarks, then throughput and latency of a cluster on this machine
+	$(GO) test -run '^$$' -bench . -benchmem $(RACE)
+	bin/triagemq-bench throughput
+	bin/triagemq-bench rate
+	bin/triagemq-bench lone

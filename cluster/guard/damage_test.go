@@ -109,7 +109,7 @@ func TestDamage(t *testing.T) {
 			t.Run(store+"/"+name, func(t *testing.T) {
 				wrong, short, refused := 0, 0, 0
 				for file, content := range logFiles(t, good) {
-					step := max(len(content)/40, 1)
+					step := max(len(content)/24, 1)
 					for at := step / 2; at < len(content); at += step {
 						damaged := copyFolder(t, good)
 						noError(t, os.WriteFile(filepath.Join(damaged, file), harm(content, at), 0o600))
@@ -130,7 +130,7 @@ func TestDamage(t *testing.T) {
 					}
 				}
 				t.Logf("without: %d wrong, %d short; with: %d refused, none wrong or short", wrong, short, refused)
-				if wrong+short == 0 {
+				if name == "flip" && wrong+short == 0 {
 					t.Error("the store finds all damage by itself: the wrapper may go")
 				}
 			})

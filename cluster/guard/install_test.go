@@ -89,7 +89,7 @@ func TestInstallOfWhatIsHeld(t *testing.T) {
 // newCheckedFollower is a follower on raft-wal with all remedies. restart does what package cluster does on ErrInstallConflict.
 func newCheckedFollower(t *testing.T) (f *follower, restart func(t *testing.T, index, term uint64)) {
 	dir := t.TempDir()
-	inner, err := wal.Open(dir, wal.WithSegmentSize(64<<10))
+	inner, err := innerStores["raft-wal"](dir)
 	noError(t, err)
 	logs := openStore(t, inner, dir)
 	f = newFollower(t, func(inner Inner) raft.Transport {

@@ -156,13 +156,15 @@ func (s *LogStore) GetLog(index uint64, out *raft.Log) error {
 		return s.verdict(checkEntry(index, out))
 	}
 	err := s.read(index, out)
-	if err == raft.ErrLogNotFound {
+	if err != nil {
 		err = s.readAgain(index, out)
 	}
 	return s.verdict(err)
 }
 
-// readAgain tells an entry that was deleted or stored in this moment from one that is missing: no write runs while it looks.
+// readAgain tells an entry that was deleted or stored in this moment from one that is missing or damaged: no write runs while it looks. Not only may the first
+// look have come too early or too late. raft-wal's readers load its state and count themselves as its users in two steps; a deletion in between closes the
+// file under them.
 func (s *LogStore) readAgain(index uint64, out *raft.Log) error {
 	if index == 0 || index < s.first.Load() || index > s.last.Load() {
 		return raft.ErrLogNotFound

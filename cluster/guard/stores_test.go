@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	wal "github.com/hashicorp/raft-wal"
 )
 
 // closableStore is a store on files.
@@ -27,7 +27,7 @@ var innerStores = map[string]func(dir string) (closableStore, error){
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
-		return wal.Open(dir, wal.WithSegmentSize(segmentBytes))
+		return OpenWAL(dir, segmentBytes, hclog.NewNullLogger())
 	},
 	"raft-boltdb": func(dir string) (closableStore, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

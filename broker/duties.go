@@ -153,6 +153,7 @@ func (d *duties) run() {
 	next := time.Now()
 	for {
 		if now := time.Now(); !now.Before(next) {
+			d.node.flow.heardLeader(d.node.flow.leaderAlarms()) // the leader heeds its own word
 			d.steerClock()
 			d.closeSilent(now)
 			next = now.Add(d.compare(now))
@@ -225,7 +226,6 @@ func (d *duties) beacon(wallMillis int64) *leaderBeacon {
 	n := d.node
 	b := &leaderBeacon{Term: d.term, Ahead: map[string]int64{}}
 	b.Alarms, b.Verified = n.flow.leaderAlarms()
-	n.flow.heardLeader(b.Alarms, b.Verified) // the leader heeds its own word
 	for node, millis := range n.clocks.known(n.voters()) {
 		b.Ahead[node] = millis - wallMillis
 	}

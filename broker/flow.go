@@ -61,7 +61,7 @@ func newFlow() *flow {
 // present is what holds publishers here. Called with mu held.
 func (f *flow) present() alarms {
 	a := f.own | f.cluster
-	if f.undecided > f.verified {
+	if f.undecided > 0 && f.undecided >= f.verified {
 		a |= alarmState
 	}
 	return a

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"slices"
 	"time"
 
 	"github.com/triagemq/triagemq/fsm"
@@ -81,12 +80,6 @@ func (d *duties) verify(now time.Time) {
 		return
 	}
 	m.stage = idle
-	slices.SortFunc(reports, func(a, b fsm.DigestReport) int {
-		if a.Node < b.Node {
-			return -1
-		}
-		return 1
-	})
 	item := fsm.AppendVerify(nil, m.index, len(voters), reports)
 	d.changes.expect(item)
 	if d.propose(item, "verify") && agreed(reports, len(voters)) {

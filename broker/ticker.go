@@ -15,13 +15,12 @@ const (
 // tick proposes a Tick if the earliest deadline is due, and returns how long to sleep. A Tick is proposed again only after an entry was applied meanwhile and
 // there is still something to do: so at most one is in each entry, and an idle cluster writes none.
 func (d *duties) tick() time.Duration {
-	d.armedMillis.Store(math.MinInt64) // an apply between the reading and the arming must wake
+	d.armedMillis.Store(math.MaxInt64) // an apply between the reading and the arming must wake
 	var deadline int64
 	var due bool
 	d.node.replica.view(func(s *fsm.State) { deadline, due = s.NextDeadline() })
 	if !due {
 		d.ticking.Store(false)
-		d.armedMillis.Store(math.MaxInt64)
 		return tickWait
 	}
 	if wait := deadline - d.clock.nowMillis(); wait > 0 {
@@ -29,7 +28,6 @@ func (d *duties) tick() time.Duration {
 		d.armedMillis.Store(deadline)
 		return min(tickWait, time.Duration(wait)*time.Millisecond)
 	}
-	d.armedMillis.Store(math.MaxInt64)
 	d.ticking.Store(true)
 	d.propose(fsm.AppendTick(nil), "tick")
 	return tickRetry

@@ -1,0 +1,102 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Founding a cluster happens once. The rules, and the accident that each prevents:
+//   - all N servers report that they see the same N: two halves that do not know of each other would found two clusters;
+//   - none of them has raft state: a node that comes back to a running cluster must not found another one beside it;
+//   - the lowest server id acts, nobody else;
+//   - it acts under a cluster id that it draws itself, and keeps on disk before raft knows of anything. Where another member already carries an id, some
+//     founder has acted; if it is gone for good before anybody had its log, an operator must decide (clear the folders), not the next in line.
+//
+// founders returns the servers of the new cluster if this node is to found it now.
+func founders(self gossipMeta, others []gossipMeta, drawn bool) []gossipMeta {
+	all := append([]gossipMeta{self}, others...)
+	if self.Expect < 1 || uint64(len(all)) != self.Expect || self.HasState || self.Cluster != "" && !drawn {
+		return nil
+	}
+	for _, x := range others {
+		switch {
+		case x.Server < self.Server, x.HasState, x.Expect != self.Expect, x.View != self.View:
+			return nil
+		case x.Cluster != "" && x.Cluster != self.Cluster:
+			return nil
+		}
+	}
+	return all
+}
+
+// bootstrap founds the cluster of these servers, all voters, on this node's fresh raft instance.
+func (g *Group) bootstrap(servers []gossipMeta) error {
+	cluster, err := g.dir.drawCluster()
+	if err != nil {
+		return err
+	}
+	var conf raft.Configuration
+	for _, s := range servers {
+		conf.Servers = append(conf.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(s.Server), Address: raft.ServerAddress(s.Peer)})
+	}
+	if err := g.instance().raft.BootstrapCluster(conf).Error(); err != nil {
+		return fmt.Errorf("founding cluster %s: %w", cluster, err)
+	}
+	g.log.Info("founded a cluster", "cluster", cluster, "servers", len(servers))
+	return nil
+}
+
+// watchGossip keeps this node's own word up to date, takes over the cluster id of others, and founds the cluster when it is time.
+func (g *Group) watchGossip() {
+	defer g.wg.Done()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for g.ctx.Err() == nil {
+		g.adoptFromGossip()
+		g.gossip.update(g.describe)
+		self, others := g.gossip.snapshot()
+		id, _ := g.dir.identity()
+		if all := founders(self, others, id.Drawn); all != nil {
+			if err := g.bootstrap(all); err != nil {
+				g.log.Error("cannot found the cluster", "error", err)
+			}
+			g.gossip.update(g.describe)
+		}
+		select {
+		case <-g.gossip.changed:
+		case <-tick.C:
+		case <-g.ctx.Done():
+		}
+	}
+}
+
+// describe brings what changes in this node's word up to date.
+func (g *Group) describe(m *gossipMeta) {
+	id, boot := g.dir.identity()
+	m.Cluster, m.Boot, m.HasState = id.Cluster, boot, g.hasState()
+}
+
+func (g *Group) adoptFromGossip() {
+	if id, _ := g.dir.identity(); id.Cluster != "" {
+		return
+	}
+	_, others := g.gossip.snapshot()
+	for _, x := range others {
+		if x.Cluster != "" {
+			g.adopt(x.Cluster, x.Server)
+			return
+		}
+	}
+}
+
+// adopt takes this node into a cluster; it does nothing where it has one.
+func (g *Group) adopt(cluster, from string) {
+	adopted, err := g.dir.adoptCluster(cluster)
+	if err != nil {
+		g.log.Error("cannot keep the cluster id", "error", err)
+	} else if adopted {
+		g.log.Info("joined a cluster", "cluster", cluster, "told_by", from)
+	}
+}

@@ -1,0 +1,233 @@
+package cluster
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrFolderInUse is wrapped by Open's error when another process holds the data folder.
+var ErrFolderInUse = errors.New("cluster: the data folder is in use by another process")
+
+// The data folder:
+//
+//	LOCK           held by the process (flock)
+//	identity.json  who this node is; written once, and again when its cluster becomes known
+//	boot           the last boot number drawn, decimal
+//	log/           the raft log (raft-wal's segments, or log.bolt)
+//	stable.bolt    raft's term and vote
+//	snapshots/     raft's snapshots
+//
+// Every file here is replaced as a whole: written aside, fsynced, renamed, the folder fsynced.
+type dataDir struct {
+	path string
+	lock *os.File
+
+	mu    sync.Mutex // guards what follows, and the files behind it
+	id    folderIdentity
+	boot  uint64
+	ended bool
+}
+
+type folderIdentity struct {
+	Name    string `json:"name"`    // --node-id
+	Server  string `json:"server"`  // raft server id: name and a random suffix, so that a node that lost its folder is another voter
+	Cluster string `json:"cluster"` // cluster id, "" until known
+	Drawn   bool   `json:"drawn"`   // this node drew the cluster id: it alone may bootstrap that cluster
+}
+
+func openDataDir(path, name string) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := lockFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &dataDir{path: path, lock: lock}
+	if err := d.load(name); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func lockFolder(path string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(path, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%w: %s", ErrFolderInUse, path)
+	}
+	return nil, fmt.Errorf("locking %s: %w", path, err)
+}
+
+func (d *dataDir) load(name string) error {
+	raw, err := os.ReadFile(d.file("identity.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.found(name)
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, &d.id); err != nil || d.id.Server == "" {
+		return fmt.Errorf("%s is damaged (%v): set the folder aside and let this node join anew", d.file("identity.json"), err)
+	}
+	if d.id.Name != name {
+		return fmt.Errorf("the data folder %s belongs to node %q, not to %q: one of data-dir and node-id is wrong", d.path, d.id.Name, name)
+	}
+	return d.loadBoot()
+}
+
+func (d *dataDir) loadBoot() error {
+	raw, err := os.ReadFile(d.file("boot"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // found() was interrupted before the first boot
+	}
+	if err != nil {
+		return err
+	}
+	// A lower number than one that was used would be refused by the state machine for ever, and a guess could be used twice.
+	if d.boot, err = strconv.ParseUint(strings.TrimSpace(string(raw)), 10, 64); err != nil {
+		return fmt.Errorf("%s is damaged: set the folder aside and let this node join anew: %w", d.file("boot"), err)
+	}
+	return nil
+}
+
+// found makes this folder a new node.
+func (d *dataDir) found(name string) error {
+	for _, trace := range []string{"boot", "log", "stable.bolt"} {
+		if _, err := os.Stat(d.file(trace)); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s has data but no identity.json: set the folder aside and let this node join anew", d.path)
+		}
+	}
+	d.id = folderIdentity{Name: name, Server: name + "-" + randomHex(4)}
+	return d.saveIdentity()
+}
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	rand.Read(b) // never fails (crypto/rand)
+	return hex.EncodeToString(b)
+}
+
+// identity returns what is known now.
+func (d *dataDir) identity() (id folderIdentity, boot uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.id, d.boot
+}
+
+// nextBoot draws a boot number that is on disk before it is used.
+func (d *dataDir) nextBoot() (uint64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return 0, ErrClosed
+	}
+	next := d.boot + 1
+	if err := replaceFile(d.file("boot"), []byte(strconv.FormatUint(next, 10)+"\n")); err != nil {
+		return 0, fmt.Errorf("writing the boot number: %w", err)
+	}
+	d.boot = next
+	return next, nil
+}
+
+// adoptCluster keeps the cluster id of others; it does nothing where one is known.
+func (d *dataDir) adoptCluster(cluster string) (adopted bool, err error) {
+	return d.setCluster(cluster, false)
+}
+
+// drawCluster returns the cluster id under which this node may bootstrap: one that it draws, or drew before and did not come to use.
+func (d *dataDir) drawCluster() (string, error) {
+	id, _ := d.identity()
+	if id.Cluster != "" {
+		if !id.Drawn {
+			return "", fmt.Errorf("cluster %s was founded by another node", id.Cluster)
+		}
+		return id.Cluster, nil
+	}
+	if _, err := d.setCluster(randomHex(16), true); err != nil {
+		return "", err
+	}
+	id, _ = d.identity()
+	if !id.Drawn {
+		return "", fmt.Errorf("cluster %s was founded by another node", id.Cluster)
+	}
+	return id.Cluster, nil
+}
+
+func (d *dataDir) setCluster(cluster string, drawn bool) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.id.Cluster != "" || d.ended {
+		return false, nil
+	}
+	d.id.Cluster, d.id.Drawn = cluster, drawn
+	if err := d.saveIdentity(); err != nil {
+		d.id.Cluster, d.id.Drawn = "", false
+		return false, err
+	}
+	return true, nil
+}
+
+func (d *dataDir) saveIdentity() error {
+	raw, err := json.MarshalIndent(d.id, "", "  ")
+	if err != nil {
+		return err
+	}
+	return replaceFile(d.file("identity.json"), append(raw, '\n'))
+}
+
+func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
+
+// close releases the folder to other processes; nothing is written after it.
+func (d *dataDir) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = true
+	return d.lock.Close()
+}
+
+// replaceFile makes content the durable content of path, or leaves the old one.
+func replaceFile(path string, content []byte) error {
+	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

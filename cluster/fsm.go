@@ -1,0 +1,138 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/triagemq/triagemq/cluster/guard"
+)
+
+// machineFSM lets raft drive the Machine. Raft calls Apply, Snapshot and Restore from one goroutine at a time.
+//
+// The Machine sees commands only; raft's own entries (no-ops, barriers, configurations) have indexes of their own in between. applied is the last index
+// that the Machine has seen, or that its restored state covers, and it never goes back: a raft instance that was started again in this process restores and
+// replays what the Machine already has, and that is skipped.
+type machineFSM struct {
+	machine Machine
+	fatal   func(error)
+	ctx     context.Context // ends with the Group; a snapshot being written is given up
+
+	applied atomic.Uint64
+	live    atomic.Bool // raft has started: a restore is an install from a leader
+	damaged bool        // apply goroutine only
+	usage   logUsage
+}
+
+// Apply returns the entry's term, so that the proposer can tell in which reign its entry went in.
+func (f *machineFSM) Apply(l *raft.Log) any {
+	if l.Type != raft.LogCommand || l.Index <= f.applied.Load() || f.damaged {
+		return l.Term
+	}
+	if err := guard.VerifyEntry(l); err != nil {
+		f.damaged = true // nothing may be applied after a hole, should fatal return
+		f.fatal(fmt.Errorf("applying: %w", err))
+		return l.Term
+	}
+	f.machine.Apply(l.Index, l.Term, l.Data)
+	f.applied.Store(l.Index)
+	f.usage.add(l.Index, len(l.Data), time.Now(), f.machine.LiveBytes)
+	return l.Term
+}
+
+// Snapshot captures the state.
+func (f *machineFSM) Snapshot() (raft.FSMSnapshot, error) {
+	if f.damaged {
+		return nil, errors.New("the state is behind a damaged entry")
+	}
+	frozen, err := f.machine.Freeze()
+	if err != nil {
+		return nil, err
+	}
+	f.usage.frozen()
+	return &frozenFSM{ctx: f.ctx, frozen: frozen, index: f.applied.Load()}, nil
+}
+
+// A snapshot begins with
+//
+//	"TMQS"  magic, 4 bytes
+//	uint8   version, 1
+//	uint64  index of the last command in it, big-endian
+//
+// and the Machine's own bytes follow. Raft checks a CRC over all of it.
+const (
+	snapshotMagic   = "TMQS"
+	snapshotVersion = 1
+	snapshotHeader  = len(snapshotMagic) + 1 + 8
+)
+
+// Restore replaces the state, unless the Machine is already there or further.
+func (f *machineFSM) Restore(rc io.ReadCloser) error {
+	defer rc.Close()
+	r := bufio.NewReaderSize(rc, 256<<10)
+	var head [snapshotHeader]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return fmt.Errorf("reading a snapshot's header: %w", err)
+	}
+	if string(head[:len(snapshotMagic)]) != snapshotMagic || head[len(snapshotMagic)] != snapshotVersion {
+		return fmt.Errorf("not a snapshot of this version: header %x", head)
+	}
+	index := binary.BigEndian.Uint64(head[len(snapshotMagic)+1:])
+	if f.live.Load() && index <= f.applied.Load() {
+		return nil
+	}
+	if err := f.machine.Restore(r, f.live.Load()); err != nil {
+		return err
+	}
+	f.applied.Store(index)
+	f.usage.frozen()
+	return nil
+}
+
+// frozenFSM is a captured state on its way to disk.
+type frozenFSM struct {
+	ctx    context.Context
+	frozen Frozen
+	index  uint64
+	once   sync.Once
+}
+
+// Persist writes the snapshot. Raft cancels the sink on error.
+func (s *frozenFSM) Persist(sink raft.SnapshotSink) error {
+	w := bufio.NewWriterSize(endingWriter{s.ctx, sink}, 256<<10)
+	head := append([]byte(snapshotMagic), snapshotVersion)
+	if _, err := w.Write(binary.BigEndian.AppendUint64(head, s.index)); err != nil {
+		return err
+	}
+	if _, err := s.frozen.WriteTo(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return sink.Close()
+}
+
+// Release lets the captured state go.
+func (s *frozenFSM) Release() { s.once.Do(s.frozen.Release) }
+
+// endingWriter fails once its context has ended, so that a large snapshot does not hold up the end of the process.
+type endingWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (e endingWriter) Write(b []byte) (int, error) {
+	if err := e.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return e.w.Write(b)
+}

@@ -1,0 +1,95 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"github.com/triagemq/triagemq/cluster/guard"
+)
+
+const (
+	segmentBytes = 64 << 20 // of raft-wal; a compaction deletes whole segments
+	snapshotKeep = 2        // the older one serves where the newer one is damaged
+)
+
+// stores is what raft keeps on disk, each behind its guard.
+type stores struct {
+	logs      *guard.LogStore
+	stable    *guard.StableStore
+	snapshots *snapshotStore
+
+	closers []func() error // in order of opening
+}
+
+func (g *Group) openStores() (s *stores, err error) {
+	s = &stores{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	inner, err := g.openInnerLog(s)
+	if err != nil {
+		return nil, fmt.Errorf("opening the raft log: %w", err)
+	}
+	s.logs, err = guard.OpenLogStore(guard.LogStoreConfig{
+		Inner: inner, Dir: g.dir.file("log"), WriteBound: g.cfg.LogWriteBound, CacheBytes: g.cfg.LogCacheBytes, Fatal: g.fatal,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("checking the raft log: %w", err)
+	}
+	s.closers = append(s.closers, s.logs.Close)
+	stable, err := guard.Open(func() (*raftboltdb.BoltStore, error) { return raftboltdb.NewBoltStore(g.dir.file("stable.bolt")) })
+	if err != nil {
+		return nil, fmt.Errorf("opening raft's vote: %w", err)
+	}
+	s.closers = append(s.closers, stable.Close)
+	s.stable = guard.NewStableStore(stable, g.cfg.LogWriteBound, g.fatal)
+	if s.snapshots, err = openSnapshots(g.dir.path, newRaftLog(g.cfg.Logger.Named("snapshot"))); err != nil {
+		return nil, fmt.Errorf("opening snapshots: %w", err)
+	}
+	return s, syncFolder(g.dir.path)
+}
+
+// openInnerLog opens the store of the kind that the folder was made with, else of the configured kind.
+func (g *Group) openInnerLog(s *stores) (raft.LogStore, error) {
+	dir := g.dir.file("log")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	kind := g.cfg.LogStore
+	if _, err := os.Stat(g.dir.file("log/log.bolt")); err == nil {
+		kind = LogBolt
+	} else if _, err := os.Stat(g.dir.file("log/wal-meta.db")); err == nil {
+		kind = LogWAL
+	}
+	if kind != g.cfg.LogStore {
+		g.log.Warn("the data folder was made with another log store, and keeps it", "log_store", string(kind))
+	}
+	if kind == LogBolt {
+		b, err := guard.Open(func() (*raftboltdb.BoltStore, error) { return raftboltdb.NewBoltStore(g.dir.file("log/log.bolt")) })
+		if err == nil {
+			s.closers = append(s.closers, b.Close)
+		}
+		return b, err
+	}
+	w, err := guard.OpenWAL(dir, segmentBytes, newRaftLog(g.cfg.Logger.Named("wal")))
+	if err == nil {
+		s.closers = append(s.closers, w.Close)
+	}
+	return w, err
+}
+
+// close closes in reverse order.
+func (s *stores) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,36 @@
+package cluster
+
+import (
+	"context"
+	"io"
+)
+
+// Machine is the replicated state machine that a Group drives. The composition root adapts the broker's node to it.
+type Machine interface {
+	// CheckItem reports why an item that came over a stream must not get into the log. Any goroutine.
+	CheckItem(item []byte) error
+	// Seal appends to dst the log entry that carries the items, stamped with the leader's time. Only between Lead and Follow, from the proposer goroutine.
+	Seal(dst []byte, items [][]byte) []byte
+	// Apply applies a committed entry. Apply, Freeze and Restore are never called concurrently with one another.
+	Apply(index, term uint64, entry []byte)
+	// Freeze captures the state for a snapshot.
+	Freeze() (Frozen, error)
+	// Restore replaces the state by a snapshot: builds aside, swaps last; on error the old state stands. live is false for the restore at start.
+	Restore(r io.Reader, live bool) error
+	// LiveBytes estimates the size of a snapshot.
+	LiveBytes() int64
+	// Lead is called once this node leads term and has applied everything before it, and returns before any item is admitted; Follow when that is over.
+	Lead(term uint64)
+	Follow()
+	// Beacon is a small payload (at most 4 KiB) that keep-alives carry between an origin and the leader, both ways; Heard takes the other side's.
+	Beacon() []byte
+	Heard(node string, beacon []byte)
+	// Answer serves a Call from another node.
+	Answer(ctx context.Context, from string, request []byte) ([]byte, error)
+}
+
+// Frozen is a captured state. WriteTo runs outside the apply goroutine; Release is called once, after it.
+type Frozen interface {
+	io.WriterTo
+	Release()
+}

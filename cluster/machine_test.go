@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"sync"
+)
+
+// testMachine is a state machine that applies numbered items of origins, each if and only if it is the next, and remembers their payloads.
+type testMachine struct {
+	mu       sync.Mutex // guards what follows
+	changed  chan struct{}
+	state    testState
+	reigns   []uint64 // Lead adds the term, Follow a zero
+	heard    map[string]int
+	restores []bool // live
+	gate     chan struct{}
+	gaps     map[string]uint64 // origin: next number at its last gap
+}
+
+type testState struct {
+	Index, Term uint64
+	Last        map[string]uint64 // origin: number of its last item
+	Items       []string          // payloads in order
+}
+
+func newTestMachine() *testMachine {
+	return &testMachine{changed: make(chan struct{}), state: testState{Last: map[string]uint64{}}, heard: map[string]int{}, gaps: map[string]uint64{}}
+}
+
+// testItem encodes an item: 'I', uint8 length of the origin, origin, uint64 number, payload.
+func testItem(origin string, number uint64, payload string) []byte {
+	b := append([]byte{'I', byte(len(origin))}, origin...)
+	return append(binary.BigEndian.AppendUint64(b, number), payload...)
+}
+
+func (m *testMachine) CheckItem(item []byte) error {
+	if len(item) < 2 || item[0] != 'I' || len(item) < 10+int(item[1]) {
+		return errors.New("not an item")
+	}
+	return nil
+}
+
+func (m *testMachine) Seal(dst []byte, items [][]byte) []byte {
+	for _, it := range items {
+		dst = append(binary.BigEndian.AppendUint32(dst, uint32(len(it))), it...)
+	}
+	return dst
+}
+
+func (m *testMachine) Apply(index, term uint64, entry []byte) {
+	m.mu.Lock()
+	gate := m.gate
+	m.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if index <= m.state.Index {
+		panic(fmt.Sprintf("entry %d applied after %d", index, m.state.Index))
+	}
+	m.state.Index, m.state.Term = index, term
+	for len(entry) > 0 {
+		n := binary.BigEndian.Uint32(entry)
+		m.applyItem(entry[4 : 4+n])
+		entry = entry[4+n:]
+	}
+	m.announce()
+}
+
+func (m *testMachine) applyItem(it []byte) {
+	origin, rest := string(it[2:2+it[1]]), it[2+it[1]:]
+	number := binary.BigEndian.Uint64(rest)
+	switch last := m.state.Last[origin]; {
+	case number == last+1:
+		m.state.Last[origin] = number
+		m.state.Items = append(m.state.Items, string(rest[8:]))
+	case number > last+1:
+		m.gaps[origin] = last + 1
+	}
+}
+
+func (m *testMachine) announce() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+type frozenTest struct{ b []byte }
+
+func (f frozenTest) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(f.b)
+	return int64(n), err
+}
+func (frozenTest) Release() {}
+
+func (m *testMachine) Freeze() (Frozen, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, err := json.Marshal(m.state)
+	return frozenTest{b}, err
+}
+
+func (m *testMachine) Restore(r io.Reader, live bool) error {
+	var s testState
+	if err := json.NewDecoder(r).Decode(&s); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state, m.restores = s, append(m.restores, live)
+	m.announce()
+	return nil
+}
+
+func (m *testMachine) LiveBytes() int64 { return 1 }
+
+func (m *testMachine) Lead(term uint64) { m.reign(term) }
+func (m *testMachine) Follow()          { m.reign(0) }
+
+func (m *testMachine) reign(term uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reigns = append(m.reigns, term)
+	m.announce()
+}
+
+func (m *testMachine) Beacon() []byte { return []byte("beacon") }
+
+func (m *testMachine) Heard(node string, beacon []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if bytes.Equal(beacon, []byte("beacon")) {
+		m.heard[node]++
+		m.announce()
+	}
+}
+
+func (m *testMachine) Answer(_ context.Context, from string, request []byte) ([]byte, error) {
+	if string(request) == "fail" {
+		return nil, errors.New("as you wished")
+	}
+	return []byte(from + " asked " + string(request)), nil
+}
+
+// view returns a copy of the state.
+func (m *testMachine) view() testState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.state
+	s.Last, s.Items = maps.Clone(s.Last), append([]string(nil), s.Items...)
+	return s
+}

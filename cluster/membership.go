@@ -1,0 +1,325 @@
+package cluster
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/memberlist"
+
+	"github.com/triagemq/triagemq/transport/mux"
+)
+
+// membership is this node's part in the gossip: it tells who this node is and knows what others told. It informs, and decides nothing: addresses for the
+// peer port, founders for the bootstrap, the list for people. The raft configuration never follows from it.
+type membership struct {
+	log     hclog.Logger
+	join    []string
+	list    *memberlist.Memberlist
+	changed chan struct{} // something to look at; capacity 1
+
+	mu      sync.Mutex // guards what follows; memberlist's callbacks run under its own lock
+	self    gossipMeta
+	members map[string]*gossipMember // all but this node
+}
+
+// gossipMember is another server. One that died is remembered, for its name and its last address.
+type gossipMember struct {
+	gossipMeta
+	gossip string // gossip address
+	alive  bool
+}
+
+const (
+	membersMax   = 256 // members remembered, dead ones included
+	joinBackoff  = 200 * time.Millisecond
+	joinInterval = 5 * time.Second
+	leaveBound   = time.Second
+)
+
+func openMembership(cfg *Config, self gossipMeta) (*membership, error) {
+	if _, err := self.encode(); err != nil {
+		return nil, err
+	}
+	m := &membership{
+		log: cfg.Logger.Named("gossip"), join: cfg.Join, changed: make(chan struct{}, 1),
+		self: self, members: map[string]*gossipMember{},
+	}
+	m.self.View = hashView([]string{self.Server})
+	conf, err := m.config(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if m.list, err = memberlist.Create(conf); err != nil {
+		return nil, fmt.Errorf("gossip on %s: %w", cfg.GossipAddr, err)
+	}
+	return m, nil
+}
+
+func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
+	bind, err := net.ResolveTCPAddr("tcp", cfg.GossipAddr)
+	if err != nil {
+		return nil, err
+	}
+	conf := memberlist.DefaultLANConfig()
+	conf.Name = m.self.Server
+	conf.BindAddr, conf.BindPort, conf.AdvertisePort = bind.IP.String(), bind.Port, bind.Port
+	if cfg.AdvertiseHost != "" {
+		ip, err := net.ResolveIPAddr("ip", cfg.AdvertiseHost)
+		if err != nil {
+			return nil, fmt.Errorf("advertise-host: %w", err)
+		}
+		conf.AdvertiseAddr = ip.String()
+	}
+	if len(cfg.Secret) > 0 {
+		conf.SecretKey = mux.DeriveKey(cfg.Secret, "gossip")
+	}
+	conf.GossipInterval = 100 * time.Millisecond // metas reach all within a second
+	conf.TCPTimeout = 2 * time.Second
+	conf.DeadNodeReclaimTime = 10 * time.Second // a server may come back under another address
+	conf.Logger = log.New(gossipLog{m.log}, "", 0)
+	conf.Delegate, conf.Events, conf.Alive, conf.Merge = m, m, m, m
+	return conf, nil
+}
+
+// addr is the gossip address as others dial it.
+func (m *membership) addr() string {
+	n := m.list.LocalNode()
+	return net.JoinHostPort(n.Addr.String(), strconv.Itoa(int(n.Port)))
+}
+
+// update changes what this node tells of itself, and spreads it.
+func (m *membership) update(change func(*gossipMeta)) {
+	m.mu.Lock()
+	before := m.self
+	change(&m.self)
+	m.self.View = hashView(m.viewLocked())
+	same := m.self == before
+	m.mu.Unlock()
+	if same {
+		return
+	}
+	// An error says that nobody heard it yet; memberlist's exchange of full states repeats it.
+	_ = m.list.UpdateNode(time.Second)
+}
+
+// viewLocked is the set of live servers, this one included, sorted.
+func (m *membership) viewLocked() []string {
+	view := []string{m.self.Server}
+	for server, x := range m.members {
+		if x.alive {
+			view = append(view, server)
+		}
+	}
+	slices.Sort(view)
+	return view
+}
+
+func hashView(view []string) uint64 {
+	h := fnv.New64a()
+	for _, server := range view {
+		h.Write([]byte(server))
+		h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
+
+// snapshot returns this node and the live others, sorted by server id.
+func (m *membership) snapshot() (self gossipMeta, alive []gossipMeta) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, x := range m.members {
+		if x.alive {
+			alive = append(alive, x.gossipMeta)
+		}
+	}
+	slices.SortFunc(alive, func(a, b gossipMeta) int { return cmp.Compare(a.Server, b.Server) })
+	return m.self, alive
+}
+
+// member returns what was last heard of a server.
+func (m *membership) member(server string) (meta gossipMeta, alive, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if server == m.self.Server {
+		return m.self, true, true
+	}
+	if x := m.members[server]; x != nil {
+		return x.gossipMeta, x.alive, true
+	}
+	return gossipMeta{}, false, false
+}
+
+// joinForever contacts the addresses of the join list that no live member is known to have: quickly at first, then every few seconds, so that nodes may
+// start in any order and halves that lost each other find together again.
+func (m *membership) joinForever(ctx context.Context) {
+	wait := joinBackoff
+	for {
+		missing := m.missing()
+		for _, addr := range missing {
+			if ctx.Err() != nil {
+				return
+			}
+			if _, err := m.list.Join([]string{addr}); err != nil {
+				m.log.Debug("no gossip contact yet", "address", addr, "error", err)
+			}
+		}
+		if len(missing) == 0 {
+			wait = joinInterval
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, joinInterval)
+	}
+}
+
+func (m *membership) missing() (addrs []string) {
+	own := m.addr()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, addr := range m.join {
+		known := addr == own
+		for _, x := range m.members {
+			known = known || x.alive && x.gossip == addr
+		}
+		if !known {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// leave tells others that this node goes; close ends the gossip.
+func (m *membership) leave() {
+	if err := m.list.Leave(leaveBound); err != nil {
+		m.log.Debug("leaving without being heard", "error", err)
+	}
+}
+
+func (m *membership) close() error { return m.list.Shutdown() }
+
+// What memberlist asks and tells.
+
+// NodeMeta is memberlist.Delegate.
+func (m *membership) NodeMeta(int) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, err := m.self.encode()
+	if err != nil { // only boot, view and cluster id grow after openMembership has checked
+		m.log.Error("gossip does not fit", "error", err)
+	}
+	return b
+}
+
+// NotifyMsg and the methods after it are memberlist.Delegate; this node sends no messages of its own.
+func (m *membership) NotifyMsg([]byte) {}
+
+// GetBroadcasts returns none.
+func (m *membership) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState returns none.
+func (m *membership) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState takes none.
+func (m *membership) MergeRemoteState([]byte, bool) {}
+
+// NotifyJoin is memberlist.EventDelegate.
+func (m *membership) NotifyJoin(n *memberlist.Node) { m.note(n, true) }
+
+// NotifyUpdate is memberlist.EventDelegate.
+func (m *membership) NotifyUpdate(n *memberlist.Node) { m.note(n, true) }
+
+// NotifyLeave is memberlist.EventDelegate.
+func (m *membership) NotifyLeave(n *memberlist.Node) { m.note(n, false) }
+
+// NotifyAlive is memberlist.AliveDelegate: a server of another cluster is no member, whoever passes it on.
+func (m *membership) NotifyAlive(n *memberlist.Node) error { return m.acceptable(n) }
+
+// NotifyMerge is memberlist.MergeDelegate.
+func (m *membership) NotifyMerge(nodes []*memberlist.Node) error {
+	for _, n := range nodes {
+		if err := m.acceptable(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *membership) acceptable(n *memberlist.Node) error {
+	meta, err := decodeGossipMeta(n.Name, n.Meta)
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.Name, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if meta.Cluster != "" && m.self.Cluster != "" && meta.Cluster != m.self.Cluster {
+		return fmt.Errorf("%s belongs to cluster %s, not %s", n.Name, meta.Cluster, m.self.Cluster)
+	}
+	return nil
+}
+
+func (m *membership) note(n *memberlist.Node, alive bool) {
+	meta, err := decodeGossipMeta(n.Name, n.Meta)
+	if err != nil && alive || n.Name == m.self.Server {
+		return
+	}
+	m.mu.Lock()
+	x := m.members[n.Name]
+	if x == nil {
+		m.forgetOneLocked()
+		x = &gossipMember{}
+		m.members[n.Name] = x
+	}
+	if err == nil {
+		x.gossipMeta = meta
+	}
+	x.alive, x.gossip = alive, net.JoinHostPort(n.Addr.String(), strconv.Itoa(int(n.Port)))
+	m.mu.Unlock()
+	m.poke()
+}
+
+// forgetOneLocked keeps the table bounded: a dead server goes first.
+func (m *membership) forgetOneLocked() {
+	if len(m.members) < membersMax {
+		return
+	}
+	victim := ""
+	for server, x := range m.members {
+		if victim == "" || !x.alive {
+			victim = server
+		}
+	}
+	delete(m.members, victim)
+}
+
+func (m *membership) poke() {
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+// gossipLog passes memberlist's lines on. Its warnings are daily business of a failure detector.
+type gossipLog struct{ log hclog.Logger }
+
+func (g gossipLog) Write(line []byte) (int, error) {
+	text := string(bytes.TrimSpace(line))
+	if bytes.HasPrefix(line, []byte("[WARN]")) || bytes.HasPrefix(line, []byte("[ERR]")) {
+		g.log.Debug("memberlist", "line", text)
+	} else {
+		g.log.Trace("memberlist", "line", text)
+	}
+	return len(line), nil
+}

@@ -1,0 +1,203 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/triagemq/triagemq/transport/mux"
+)
+
+// Open starts a group on its data folder: the folder, the port, the stores, the state from snapshot and log, raft, gossip. When it returns, everything runs;
+// Leadership tells when a leader is known. On error nothing is left behind.
+func Open(cfg Config, m Machine) (g *Group, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	g = newGroup(cfg, m)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.Close(context.Background()))
+			g = nil
+		}
+	}()
+	if g.dir, err = openDataDir(cfg.DataDir, cfg.NodeID); err != nil {
+		return g, err
+	}
+	id, _ := g.dir.identity()
+	g.self = id.Server
+	// The port before raft: the configuration that a lone node founds names its address.
+	if err := g.openPort(); err != nil {
+		return g, err
+	}
+	if g.stores, err = g.openStores(); err != nil {
+		return g, err
+	}
+	// Gossip before raft, which dials by it; nobody is told of a cluster, or of raft state, before raft is open.
+	if g.gossip, err = openMembership(&g.cfg, g.introduction()); err != nil {
+		return g, err
+	}
+	in, err := g.openInstance()
+	if err != nil {
+		return g, fmt.Errorf("starting raft: %w", err)
+	}
+	g.fsm.live.Store(true)
+	g.current.Store(in)
+	return g, g.start()
+}
+
+func newGroup(cfg Config, m Machine) *Group {
+	g := &Group{
+		cfg: cfg, machine: m, log: cfg.Logger,
+		leadChanged: make(chan struct{}), raftEvents: make(chan raft.Observation, 1), poked: make(chan struct{}, 1), conflicts: make(chan conflict, 1),
+	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.calls.idle = map[string][]*mux.Conn{}
+	g.fsm = &machineFSM{machine: m, fatal: g.fatal, ctx: g.ctx, usage: logUsage{
+		threshold: cfg.SnapshotBytes, trailingBytes: cfg.TrailingBytes, trailingTime: cfg.TrailingTime, due: make(chan struct{}, 1),
+	}}
+	return g
+}
+
+func (g *Group) openPort() (err error) {
+	g.port, err = mux.Open(mux.Config{
+		Addr: g.cfg.PeerAddr, Secret: g.cfg.Secret, Logger: g.cfg.Logger.Named("peer"),
+		Local: func() mux.Identity {
+			id, boot := g.dir.identity()
+			return mux.Identity{Cluster: id.Cluster, Server: id.Server, Name: id.Name, Boot: boot}
+		},
+		Adopt: func(cluster string, from mux.Identity) { g.adopt(cluster, from.Server) },
+	})
+	if err != nil {
+		return fmt.Errorf("peer-addr: %w", err)
+	}
+	g.peerAddr = g.cfg.advertised(g.port.Addr())
+	g.noticeTransport = g.networkTransport(newStreamLayer(g, nil), 1, noticeTimeout)
+	return nil
+}
+
+// introduction is the first word in the gossip.
+func (g *Group) introduction() gossipMeta {
+	id, boot := g.dir.identity()
+	return gossipMeta{
+		Server: id.Server, Name: id.Name, Cluster: id.Cluster, Peer: g.peerAddr, AMQP: g.cfg.AMQPAddr, HTTP: g.cfg.HTTPAddr, Version: g.cfg.Version,
+		Boot: boot, Expect: uint64(g.expect()),
+		HasState: true, // until raft is open and says otherwise
+	}
+}
+
+// expect is BootstrapExpect as it is meant: a join list without a number of founders is for a cluster that exists.
+func (g *Group) expect() int {
+	if g.cfg.BootstrapExpect == 1 && len(g.cfg.Join) > 0 {
+		return 0
+	}
+	return g.cfg.BootstrapExpect
+}
+
+// start starts the group's goroutines; Close joins them.
+func (g *Group) start() error {
+	streams, err := g.port.Listener(mux.ProtocolForward)
+	if err != nil {
+		return err
+	}
+	calls, err := g.port.Listener(mux.ProtocolCall)
+	if err != nil {
+		return err
+	}
+	for _, run := range []func(){
+		g.watchLeadership, g.watchConflicts, g.watchGossip, g.takeSnapshots,
+		func() { g.acceptStreams(streams) },
+		func() { g.acceptCalls(calls) },
+		func() { defer g.wg.Done(); g.gossip.joinForever(g.ctx) },
+	} {
+		g.wg.Add(1)
+		go run()
+	}
+	return nil
+}
+
+// spawn starts a goroutine that Close joins, on behalf of a caller from outside; ErrClosed when Close has begun.
+func (g *Group) spawn(run func()) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closing {
+		return ErrClosed
+	}
+	g.wg.Go(run)
+	return nil
+}
+
+// Close stops in the reverse order: no more items, streams or calls; out of the gossip; no more leading; raft; the stores; the port; the folder. It waits for
+// every goroutine of the group. A leader that wants a successor at once calls TransferLeadership before. ctx bounds the wait for raft alone: when it ends,
+// Close goes on and leaves raft's goroutines to the end of the process.
+func (g *Group) Close(ctx context.Context) error {
+	g.mu.Lock()
+	already := g.closing
+	g.closing = true
+	s := g.stream
+	g.stream = nil
+	g.mu.Unlock()
+	if already {
+		g.wg.Wait()
+		return nil
+	}
+	if s != nil {
+		s.end("closing")
+	}
+	if g.gossip != nil {
+		g.gossip.leave()
+	}
+	g.halt()
+	g.cancel()
+	errs := []error{g.closeRaft(ctx)}
+	g.calls.close()
+	if g.noticeTransport != nil {
+		errs = append(errs, g.noticeTransport.Close())
+	}
+	if g.gossip != nil {
+		errs = append(errs, g.gossip.close())
+	}
+	if g.port != nil {
+		errs = append(errs, g.port.Close())
+	}
+	g.wg.Wait()
+	if g.stores != nil {
+		errs = append(errs, g.stores.close())
+	}
+	if g.dir != nil {
+		errs = append(errs, g.dir.close())
+	}
+	g.publishClosed()
+	return errors.Join(errs...)
+}
+
+func (g *Group) closeRaft(ctx context.Context) error {
+	g.instanceMu.Lock() // a replacement under way comes to its end first
+	defer g.instanceMu.Unlock()
+	in := g.instance()
+	if in == nil {
+		return nil
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- in.close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("raft does not stop: %w", ctx.Err())
+	}
+}
+
+func (g *Group) publishClosed() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.publishLocked(Leadership{})
+}
+
+// fatal reports what this node must not survive.
+func (g *Group) fatal(err error) {
+	g.log.Error("cannot go on: this node's log or state can no longer be trusted", "error", err)
+	g.cfg.Fatal(err)
+}

@@ -1,0 +1,28 @@
+package cluster
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// quiet reports whether an idle connection is still open and has nothing to read: a call on one that the other side closed meanwhile would fail, and could not
+// be repeated, because nobody would know whether it was served.
+func quiet(c net.Conn) bool {
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return false
+	}
+	open := false
+	err = raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		open = err == unix.EAGAIN
+		return true // do not wait for data
+	})
+	return err == nil && open
+}

@@ -1,0 +1,215 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/triagemq/triagemq/cluster/guard"
+)
+
+// Raft counts entries, and an entry is anything from 100 bytes to 32 MiB. So its own policy is off, and this one counts bytes: a snapshot is taken when more
+// than max(SnapshotBytes, LiveBytes) were applied since the last, which bounds both the time of a restart and the share of writing that snapshots take; and
+// behind it stays the least of TrailingTime of traffic and TrailingBytes, for a follower that was away for seconds: an install would disconnect its
+// clients. The bytes are translated into raft's entries right before each snapshot.
+
+// logUsage knows how many bytes were applied, when, and up to which index.
+type logUsage struct {
+	threshold     int64 // least bytes between snapshots
+	trailingBytes int64
+	trailingTime  time.Duration
+	due           chan struct{} // a snapshot is due; capacity 1
+
+	mu      sync.Mutex // guards what follows
+	since   int64      // bytes applied since the last snapshot
+	asked   int64      // since, when LiveBytes was asked last
+	live    int64      // its answer
+	total   int64      // bytes applied in this process
+	samples []usageSample
+}
+
+type usageSample struct {
+	index uint64
+	total int64
+	at    time.Time
+}
+
+const (
+	sampleBytes         = 1 << 20
+	sampleInterval      = time.Second
+	trailingLogsAtStart = 1 << 20 // until the first snapshot of this process sets it by bytes
+	snapshotRetry       = 5 * time.Second
+)
+
+// add counts an applied entry. liveBytes is asked about once per sampleBytes, on the apply goroutine.
+func (u *logUsage) add(index uint64, size int, now time.Time, liveBytes func() int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.since += int64(size)
+	u.total += int64(size)
+	if n := len(u.samples); n == 0 || u.total-u.samples[n-1].total >= sampleBytes || now.Sub(u.samples[n-1].at) >= sampleInterval {
+		u.samples = append(u.samples, usageSample{index, u.total, now})
+		u.forgetLocked(now)
+	}
+	if u.since <= u.threshold {
+		return
+	}
+	if u.live == 0 || u.since-u.asked >= sampleBytes {
+		u.asked, u.live = u.since, liveBytes()
+	}
+	if u.since > u.live {
+		select {
+		case u.due <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// forgetLocked drops samples that no trailing log will reach back to; the last one dropped bounds the first one kept.
+func (u *logUsage) forgetLocked(now time.Time) {
+	old := 0
+	for old+1 < len(u.samples) && u.beyondLocked(u.samples[old+1], now) {
+		old++
+	}
+	u.samples = append(u.samples[:0], u.samples[old:]...)
+}
+
+func (u *logUsage) beyondLocked(s usageSample, now time.Time) bool {
+	return now.Sub(s.at) > u.trailingTime || u.total-s.total > u.trailingBytes
+}
+
+// frozen starts counting anew: what was applied so far is in a snapshot.
+func (u *logUsage) frozen() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.since, u.asked, u.live = 0, 0, 0
+}
+
+// notFrozen takes frozen back when the snapshot came to nothing.
+func (u *logUsage) notFrozen(since int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.since = max(u.since, since)
+}
+
+// overdue reports whether a snapshot is still due, as far as is known without asking the Machine.
+func (u *logUsage) overdue() (since int64, yes bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.since, u.since > max(u.threshold, u.live)
+}
+
+// trailing is how many entries to keep behind the last one.
+func (u *logUsage) trailing(last uint64, now time.Time) uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.forgetLocked(now)
+	if len(u.samples) == 0 || last < u.samples[0].index {
+		return guard.TrailingLogsMin
+	}
+	return max(guard.TrailingLogsMin, last-u.samples[0].index)
+}
+
+// takeSnapshots takes a snapshot when one is due, and tries again when it fails: the disk may be full for a while, and the log keeps everything meanwhile.
+func (g *Group) takeSnapshots() {
+	defer g.wg.Done()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.fsm.usage.due:
+		}
+		since, overdue := g.fsm.usage.overdue()
+		for overdue && g.ctx.Err() == nil {
+			err := g.takeSnapshot()
+			if err == nil {
+				break
+			}
+			g.fsm.usage.notFrozen(since)
+			g.log.Warn("cannot take a snapshot; trying again", "error", err, "retry_in", snapshotRetry)
+			select {
+			case <-g.ctx.Done():
+			case <-time.After(snapshotRetry):
+			}
+			since, overdue = g.fsm.usage.overdue()
+		}
+	}
+}
+
+func (g *Group) takeSnapshot() error {
+	r := g.instance().raft
+	conf := r.ReloadableConfig()
+	conf.TrailingLogs = g.fsm.usage.trailing(r.LastIndex(), time.Now())
+	if err := r.ReloadConfig(conf); err != nil {
+		return err
+	}
+	start := time.Now()
+	err := r.Snapshot().Error()
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return nil
+	}
+	if err == nil {
+		g.log.Debug("took a snapshot", "seconds", time.Since(start).Seconds(), "trailing_entries", conf.TrailingLogs)
+	}
+	return err
+}
+
+// snapshotStore is raft's FileSnapshotStore, whose sink fsyncs the files of a snapshot and the folder that it is renamed into, but not the folder that holds
+// the files: after a power loss the snapshot may be there, and empty, with the log behind it already compacted.
+type snapshotStore struct {
+	*raft.FileSnapshotStore
+	path string
+}
+
+var _ raft.SnapshotStore = (*snapshotStore)(nil)
+
+func openSnapshots(dir string, log hclog.Logger) (*snapshotStore, error) {
+	path := filepath.Join(dir, "snapshots")
+	if err := removeUnfinished(path); err != nil {
+		return nil, err
+	}
+	inner, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotKeep, log)
+	return &snapshotStore{inner, path}, err
+}
+
+// removeUnfinished deletes what a process that died while it wrote a snapshot has left.
+func removeUnfinished(path string) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".tmp") {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(path, e.Name())))
+		}
+	}
+	return err
+}
+
+// Create is raft.SnapshotStore.
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, conf raft.Configuration, confIndex uint64, t raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := s.FileSnapshotStore.Create(version, index, term, conf, confIndex, t)
+	if err != nil {
+		return nil, err
+	}
+	return &syncedSink{sink, s.path}, nil
+}
+
+type syncedSink struct {
+	raft.SnapshotSink
+	path string
+}
+
+// Close makes the snapshot durable; raft compacts the log after it.
+func (s *syncedSink) Close() error {
+	if err := s.SnapshotSink.Close(); err != nil {
+		return err
+	}
+	return errors.Join(syncFolder(filepath.Join(s.path, s.ID())), syncFolder(s.path))
+}

@@ -46,7 +46,7 @@ func (s *State) encodeObjects(dst []byte) []byte {
 		origins = append(origins, s.origins[node])
 	}
 	dst = encodeAll(dst, origins)
-	dst = encodeAll(dst, bySerial(maps.Values(s.vhosts)))
+	dst = encodeAll(dst, bySerial(s.vhosts))
 	all := s.gather()
 	dst = encodeAll(dst, all.sessions)
 	dst = encodeAll(dst, all.exchanges)
@@ -77,25 +77,27 @@ type everything struct {
 func (s *State) gather() (all everything) {
 	//fsm:unordered sorted by serial below
 	for _, o := range s.origins {
-		all.sessions = slices.AppendSeq(all.sessions, maps.Values(o.sessions))
+		all.sessions = append(all.sessions, bySerial(o.sessions)...)
 	}
-	//fsm:unordered sorted by serial below
-	for _, v := range s.vhosts {
-		all.exchanges = slices.AppendSeq(all.exchanges, maps.Values(v.exchanges))
-		all.queues = slices.AppendSeq(all.queues, maps.Values(v.queues))
+	for _, v := range bySerial(s.vhosts) {
+		all.exchanges = append(all.exchanges, bySerial(v.exchanges)...)
+		all.queues = append(all.queues, bySerial(v.queues)...)
 	}
 	for _, x := range all.exchanges {
-		all.bindings = slices.AppendSeq(all.bindings, maps.Values(x.out))
+		all.bindings = append(all.bindings, bySerial(x.out)...)
 	}
 	for _, ses := range all.sessions {
-		all.channels = slices.AppendSeq(all.channels, maps.Values(ses.channels))
+		all.channels = append(all.channels, bySerial(ses.channels)...)
 	}
 	for _, q := range all.queues {
 		all.consumers = append(all.consumers, q.consumers...)
 	}
-	all.sessions, all.exchanges = bySerial(slices.Values(all.sessions)), bySerial(slices.Values(all.exchanges))
-	all.queues, all.bindings = bySerial(slices.Values(all.queues)), bySerial(slices.Values(all.bindings))
-	all.channels, all.consumers = bySerial(slices.Values(all.channels)), bySerial(slices.Values(all.consumers))
+	sortBySerial(all.sessions)
+	sortBySerial(all.exchanges)
+	sortBySerial(all.queues)
+	sortBySerial(all.bindings)
+	sortBySerial(all.channels)
+	sortBySerial(all.consumers)
 	return all
 }
 
@@ -113,7 +115,7 @@ func (s *State) encodeHead(dst []byte) []byte {
 			orphans = append(orphans, p)
 		}
 	}
-	dst = encodeParts(dst, bySerial(slices.Values(orphans)))
+	dst = encodeParts(dst, sortBySerial(orphans))
 	dst = putUint(dst, uint64(len(s.remainders)))
 	for _, r := range s.remainders {
 		dst = r.encode(dst)

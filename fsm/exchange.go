@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"maps"
 	"strconv"
 	"strings"
 
@@ -152,7 +151,7 @@ func (s *State) dropExchange(x *exchange) {
 	delete(x.vhost.exchanges, x.name)
 	delete(s.targets, route.Dest(x.serial))
 	s.forget(x)
-	for _, b := range bySerial(maps.Values(x.out)) {
+	for _, b := range bySerial(x.out) {
 		s.removeBinding(b)
 	}
 	s.removeInbound(&x.in)

@@ -3,7 +3,6 @@ package fsm
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/triagemq/triagemq/fsm/route"
@@ -56,7 +55,7 @@ func (k *checker) checkObjects() {
 		}
 	}
 	var counts vhost
-	for _, v := range bySerial(maps.Values(s.vhosts)) {
+	for _, v := range bySerial(s.vhosts) {
 		counts.sessions += v.sessions
 		counts.channels += v.channels
 		counts.consumers += v.consumers
@@ -219,7 +218,7 @@ func (k *checker) checkHolds() {
 // expectElsewhere lists the deliveries that are parked, and counts those of remainders.
 func (k *checker) expectElsewhere() (parkedEntries map[uint64]bool, settling int) {
 	parkedEntries = make(map[uint64]bool)
-	for _, p := range bySerial(maps.Values(k.s.parts)) {
+	for _, p := range bySerial(k.s.parts) {
 		for _, e := range p.parked {
 			parkedEntries[e.delivery] = true
 			if k.s.store.Info(e.entry).Hold.Delivery != e.delivery {
@@ -252,7 +251,7 @@ func (k *checker) checkParts() {
 			draining[r.part] = true
 		}
 	}
-	for _, p := range bySerial(maps.Values(s.parts)) {
+	for _, p := range bySerial(s.parts) {
 		entries += p.messages.Ready() + p.messages.Held()
 		if p.draining != draining[p] || !p.draining && len(p.parked) > 0 {
 			k.failf("part %d is draining without a remainder, or the reverse", p.serial)

@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"iter"
 	"maps"
 	"slices"
 
@@ -87,11 +86,11 @@ func (s *State) deleteVHost(v *vhost) {
 			}
 		}
 	}
-	for _, q := range bySerial(maps.Values(v.queues)) {
+	for _, q := range bySerial(v.queues) {
 		s.dropQueue(q)
 	}
 	s.endSessions(ending, store.ReturnConnection)
-	for _, x := range bySerial(maps.Values(v.exchanges)) {
+	for _, x := range bySerial(v.exchanges) {
 		if !s.isGone(x) { // an auto-delete exchange goes with its last binding
 			s.dropExchange(x)
 		}
@@ -123,6 +122,16 @@ func compareSerial[T serialised](object T, serial uint64) int {
 }
 
 // bySerial lists objects in order of creation.
-func bySerial[T serialised](objects iter.Seq[T]) []T {
-	return slices.SortedFunc(objects, func(a, b T) int { return compareSerial(a, b.serialNumber()) })
+func bySerial[K comparable, T serialised](objects map[K]T) []T {
+	list := make([]T, 0, len(objects))
+	//fsm:unordered sorted below
+	for _, o := range objects {
+		list = append(list, o)
+	}
+	return sortBySerial(list)
+}
+
+func sortBySerial[T serialised](list []T) []T {
+	slices.SortFunc(list, func(a, b T) int { return compareSerial(a, b.serialNumber()) })
+	return list
 }

@@ -91,7 +91,7 @@ func (g *Group) Self() string { return g.self }
 func (g *Group) PeerAddr() string { return g.peerAddr }
 
 // GossipAddr is the address of this node's gossip as others dial it.
-func (g *Group) GossipAddr() string { return g.gossip.addr() }
+func (g *Group) GossipAddr() string { return g.gossip.addr }
 
 // Cluster is the cluster id, "" until known.
 func (g *Group) Cluster() string {

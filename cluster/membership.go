@@ -24,6 +24,7 @@ import (
 type membership struct {
 	log     hclog.Logger
 	join    []string
+	addr    string // gossip address as others dial it
 	list    *memberlist.Memberlist
 	changed chan struct{} // something to look at; capacity 1
 
@@ -62,6 +63,7 @@ func openMembership(cfg *Config, self gossipMeta) (*membership, error) {
 	if m.list, err = memberlist.Create(conf); err != nil {
 		return nil, fmt.Errorf("gossip on %s: %w", cfg.GossipAddr, err)
 	}
+	m.addr = net.JoinHostPort(cmp.Or(conf.AdvertiseAddr, conf.BindAddr), strconv.Itoa(conf.AdvertisePort)) // Create fills in the port that it took
 	return m, nil
 }
 
@@ -89,12 +91,6 @@ func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
 	conf.Logger = log.New(gossipLog{m.log}, "", 0)
 	conf.Delegate, conf.Events, conf.Alive, conf.Merge = m, m, m, m
 	return conf, nil
-}
-
-// addr is the gossip address as others dial it.
-func (m *membership) addr() string {
-	n := m.list.LocalNode()
-	return net.JoinHostPort(n.Addr.String(), strconv.Itoa(int(n.Port)))
 }
 
 // update changes what this node tells of itself, and spreads it.
@@ -186,11 +182,10 @@ func (m *membership) joinForever(ctx context.Context) {
 }
 
 func (m *membership) missing() (addrs []string) {
-	own := m.addr()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, addr := range m.join {
-		known := addr == own
+		known := addr == m.addr
 		for _, x := range m.members {
 			known = known || x.alive && x.gossip == addr
 		}

@@ -1,0 +1,86 @@
+package amqp
+
+import (
+	"github.com/triagemq/triagemq/fsm"
+	"github.com/triagemq/triagemq/transport/wire"
+)
+
+func (ch *channel) handleQos(m *wire.BasicQos) *exception {
+	if m.PrefetchSize != 0 {
+		return exceptionf(notImplemented, m.ID(), "prefetch_size!=0 (%d)", m.PrefetchSize)
+	}
+	ch.ask(&fsm.SetQos{Ref: ch.ref, Count: m.PrefetchCount, Global: m.Global},
+		expectation{fsm.KindSetQos, wire.IDBasicQosOk, m.ID()}, false)
+	return nil
+}
+
+// handleGet lets one get at a time be under way on a connection: a reply may be as large as a message may be, and a read may
+// hold thousands of gets.
+func (ch *channel) handleGet(m *wire.BasicGet) (*exception, error) {
+	name, x := ch.queueName(m.Queue, m.ID())
+	if x != nil {
+		return x, nil
+	}
+	get := &fsm.Get{Ref: ch.ref, Queue: name, NoAck: m.NoAck}
+	answered, err := ch.probe(get, wire.IDBasicGetOk)
+	if answered || err != nil {
+		return nil, err
+	}
+	c := ch.conn
+	c.mu.Lock()
+	if ch.state() != channelOpen {
+		c.mu.Unlock()
+		return nil, nil
+	}
+	ch.gets++
+	c.gets++
+	c.mu.Unlock()
+	ch.ask(get, expectation{fsm.KindGet, wire.IDBasicGetOk, m.ID()}, false)
+	if err := c.submit(); err != nil {
+		return nil, err
+	}
+	return nil, c.attend()
+}
+
+// getAnswered lets the reader go on. Called with mu held.
+func (ch *channel) getAnswered() {
+	if ch.gets == 0 {
+		return // by a probe: it was never counted
+	}
+	ch.gets--
+	ch.conn.gets--
+	if ch.conn.gets == 0 && ch.conn.readerAt == placeRoom {
+		ch.conn.wakeReader()
+	}
+}
+
+func (ch *channel) handleAck(arguments []byte) *exception {
+	var m wire.BasicAck
+	if err := m.Decode(arguments); err != nil {
+		return malformed(m.ID(), err)
+	}
+	b := ch.conn.beginCommand()
+	b.b = (&fsm.Ack{Ref: ch.ref, Tag: m.DeliveryTag, Multiple: m.Multiple}).Append(b.b)
+	return nil
+}
+
+// settle is how basic.nack and basic.reject differ.
+type settle struct{ multiple, requeue bool }
+
+func (ch *channel) nack(tag uint64, how settle) {
+	b := ch.conn.beginCommand()
+	b.b = (&fsm.Nack{Ref: ch.ref, Tag: tag, Multiple: how.multiple, Requeue: how.requeue}).Append(b.b)
+}
+
+// handleRecover takes basic.recover and basic.recover-async, which is the same without a reply.
+func (ch *channel) handleRecover(method wire.MethodID, requeue bool) *exception {
+	if !requeue {
+		return exceptionf(notImplemented, method, "requeue=false")
+	}
+	expected := expectation{command: fsm.KindRecover, asked: method}
+	if method == wire.IDBasicRecover {
+		expected.ok = wire.IDBasicRecoverOk
+	}
+	ch.ask(&fsm.Recover{Ref: ch.ref}, expected, false)
+	return nil
+}

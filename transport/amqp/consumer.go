@@ -1,0 +1,165 @@
+package amqp
+
+import (
+	"crypto/rand"
+
+	"github.com/triagemq/triagemq/fsm"
+	"github.com/triagemq/triagemq/transport/wire"
+)
+
+// A consumer is sent messages within a window that the broker knows as granted messages and bytes: prefetch limits what may be
+// unacknowledged, the window what may lie between apply and the client's socket. It is refilled, half a window at a time, with
+// what the socket has really taken; a client that does not read stops its own deliveries and nobody else's.
+
+// consumer is the window of one consumer. All fields are guarded by connection.mu.
+type consumer struct {
+	ref      fsm.Ref
+	tag      string
+	messages uint32 // the window
+	bytes    uint32
+
+	encoded tally // in the output buffer
+	taken   tally // by the writer, not yet written
+	written tally // and not yet granted again
+	listed  bool  // in connection.delivered
+	due     bool  // in connection.due
+	gone    bool
+}
+
+type tally struct {
+	messages uint32
+	bytes    uint64
+}
+
+func (t *tally) add(other tally) {
+	t.messages += other.messages
+	t.bytes += other.bytes
+}
+
+// windowBytesMin is the least window in bytes: a consumer may always be sent one message more than its window holds.
+const windowBytesMin = 32 << 10
+
+// newConsumer sizes the window. Many consumers on one connection share the bytes: its socket drains no faster for them.
+// Called with mu held.
+func (ch *channel) newConsumer(tag string) *consumer {
+	c := ch.conn
+	others := 0
+	for _, other := range c.channels {
+		others += len(other.consumers)
+	}
+	bytes := max(int(c.config.WindowBytes)/(others+1), min(windowBytesMin, int(c.config.WindowBytes)))
+	window := &consumer{ref: ch.ref, tag: tag, messages: c.config.WindowMessages, bytes: uint32(bytes)}
+	if ch.consumers == nil {
+		ch.consumers = make(map[string]*consumer)
+	}
+	ch.consumers[tag] = window
+	ch.lastServed = window
+	return window
+}
+
+// countDelivery counts a message that was encoded. Called with mu held, as all that follow.
+func (c *connection) countDelivery(consumer *consumer, bodyBytes int) {
+	consumer.encoded.add(tally{1, uint64(bodyBytes)})
+	if !consumer.listed {
+		consumer.listed = true
+		c.delivered = append(c.delivered, consumer)
+	}
+}
+
+// take follows the output buffer into the writer.
+func (c *consumer) take() {
+	c.taken.add(c.encoded)
+	c.encoded = tally{}
+	c.listed = false
+}
+
+// drained notes that what was taken is written and reports whether a grant became due.
+func (c *consumer) drained() bool {
+	c.written.add(c.taken)
+	c.taken = tally{}
+	if c.gone || c.due || 2*c.written.messages < c.messages && 2*c.written.bytes < uint64(c.bytes) {
+		return false
+	}
+	c.due = true
+	return true
+}
+
+// appendGrants turns what is due into commands and reports whether there was any. It runs on the reader.
+func (c *connection) appendGrants() bool {
+	if len(c.due) == 0 {
+		return false
+	}
+	b := c.beginCommand()
+	for i, consumer := range c.due {
+		c.due[i] = nil
+		consumer.due = false
+		if consumer.gone {
+			continue
+		}
+		grant := fsm.Grant{Ref: consumer.ref, Tag: consumer.tag, Messages: consumer.written.messages, Bytes: uint32(consumer.written.bytes)}
+		consumer.written = tally{}
+		b.b = grant.Append(b.b)
+	}
+	c.due = c.due[:0]
+	return true
+}
+
+// consumer finds a consumer by tag; messages come in runs.
+func (ch *channel) consumer(tag string) *consumer {
+	if last := ch.lastServed; last != nil && last.tag == tag {
+		return last
+	}
+	found := ch.consumers[tag]
+	if found != nil {
+		ch.lastServed = found
+	}
+	return found
+}
+
+func (ch *channel) consumerGone(tag string) {
+	if found := ch.consumers[tag]; found != nil {
+		found.gone = true
+		delete(ch.consumers, tag)
+	}
+	ch.lastServed = nil
+}
+
+func (ch *channel) handleConsume(m *wire.BasicConsume) *exception {
+	if m.Queue == directReplyTo {
+		return exceptionf(notImplemented, m.ID(), "direct reply-to is not supported by this version")
+	}
+	name, x := ch.queueName(m.Queue, m.ID())
+	if x != nil {
+		return x
+	}
+	tag := m.ConsumerTag
+	if tag == "" {
+		tag = "amq.ctag-" + rand.Text()
+	}
+	c := ch.conn
+	c.mu.Lock()
+	window := ch.newConsumer(tag)
+	c.mu.Unlock()
+	ch.ask(&fsm.Consume{
+		Ref: ch.ref, Queue: name, Tag: tag, NoAck: m.NoAck, Exclusive: m.Exclusive, NoWait: m.NoWait, Arguments: m.Arguments,
+		GrantMessages: window.messages, GrantBytes: window.bytes,
+	}, expectation{fsm.KindConsume, wire.IDBasicConsumeOk, m.ID()}, m.NoWait)
+	return nil
+}
+
+// directReplyTo is RabbitMQ's pseudo-queue.
+const directReplyTo = "amq.rabbitmq.reply-to"
+
+func (ch *channel) handleCancel(m *wire.BasicCancel) {
+	ch.ask(&fsm.Cancel{Ref: ch.ref, Tag: m.ConsumerTag, NoWait: m.NoWait},
+		expectation{fsm.KindCancel, wire.IDBasicCancelOk, m.ID()}, m.NoWait)
+}
+
+// cancelled takes a ConsumerCancelled. Called with mu held.
+func (ch *channel) cancelled(e *fsm.Effect) {
+	ch.consumerGone(e.Consumer)
+	if ch.conn.client.cancelNotify {
+		b := ch.conn.encoder()
+		b.b = (&wire.BasicCancel{ConsumerTag: e.Consumer, NoWait: true}).AppendFrame(b.b, ch.id())
+	}
+}

@@ -1,0 +1,230 @@
+package amqp
+
+import (
+	"github.com/triagemq/triagemq/fsm"
+	"github.com/triagemq/triagemq/fsm/content"
+	"github.com/triagemq/triagemq/transport/wire"
+)
+
+// A publish is three kinds of frames: method, header, bodies. Its command is encoded as they come: the head once the header has
+// told the body's size, then each body frame straight from the read buffer behind it. While nothing comes in between that
+// happens at the end of connection.commands (the connection's tail), and a message that lies in one read costs one copy. When
+// the read ends, or another channel has a command, the unfinished publish moves to a buffer of its own and goes on there.
+
+// assembly is a channel's publish under way.
+type assembly struct {
+	wants    contentPart
+	missing  int     // bytes of the body
+	own      *buffer // the command so far, where it is not the tail
+	exchange []byte  // from the method, kept until the header comes; memory is used again
+	key      []byte
+	command  fsm.Publish
+}
+
+// contentPart is what has to come next.
+type contentPart uint8
+
+const (
+	wantsMethod contentPart = iota
+	wantsHeader
+	wantsBody
+)
+
+// interruptedBy tells that a method came where content had to.
+func (a *assembly) interruptedBy(id wire.MethodID) *exception {
+	switch a.wants {
+	case wantsHeader:
+		return exceptionf(unexpectedFrame, id, "expected content header for class 60, got non content header frame instead")
+	case wantsBody:
+		return exceptionf(unexpectedFrame, id, "expected content body, got non content body frame instead")
+	}
+	return nil
+}
+
+// drop forgets an unfinished publish.
+func (a *assembly) drop(ch *channel) {
+	c := ch.conn
+	if a.wants == wantsMethod {
+		return
+	}
+	a.wants = wantsMethod
+	if c.tail == ch {
+		c.commands.b = c.commands.b[:c.tailStart]
+		c.tail = nil
+	}
+	if a.own != nil {
+		c.partial -= len(a.own.b)
+		a.own.free()
+		a.own = nil
+	}
+}
+
+func (ch *channel) handlePublish(arguments []byte) *exception {
+	m := &ch.conn.publish // one for all channels: it is used up in here
+	if err := m.Decode(arguments); err != nil {
+		return malformed(m.ID(), err)
+	}
+	if m.Immediate {
+		return exceptionf(notImplemented, m.ID(), "immediate=true")
+	}
+	a := &ch.content
+	a.exchange = append(a.exchange[:0], m.Exchange...)
+	a.key = append(a.key[:0], m.RoutingKey...)
+	a.command = fsm.Publish{Ref: ch.ref, Exchange: a.exchange, RoutingKey: a.key, Mandatory: m.Mandatory}
+	a.wants = wantsHeader
+	return nil
+}
+
+func (ch *channel) handleHeader(payload []byte) (*exception, error) {
+	a := &ch.content
+	switch a.wants {
+	case wantsMethod:
+		return exceptionf(unexpectedFrame, 0, "expected method frame, got non method frame instead"), nil
+	case wantsBody:
+		return a.interruptedBy(wire.IDBasicPublish), nil
+	}
+	header, err := wire.DecodeContentHeader(payload)
+	if err != nil {
+		return malformed(wire.IDBasicPublish, err), nil
+	}
+	if header.Class != wire.ClassBasic {
+		return exceptionf(unexpectedFrame, wire.IDBasicPublish, "expected content header for class %d, got one for class %d instead",
+			wire.ClassBasic, header.Class), nil
+	}
+	if x := ch.checkHeader(&header); x != nil {
+		return x, nil
+	}
+	return nil, ch.beginPublish(&header)
+}
+
+// checkHeader refuses what no state is needed to refuse, the size before anything else.
+func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
+	const method = wire.IDBasicPublish
+	c := ch.conn
+	if limit := c.config.MessageBytesMax; header.BodySize > uint64(limit) {
+		return exceptionf(preconditionFailed, method, "message size %d is larger than configured max size %d", header.BodySize, limit)
+	}
+	summary, err := content.Scan(header.Properties)
+	if err != nil {
+		return &exception{syntaxError, err.Error(), method}
+	}
+	if summary.Expiration != nil && !isMillis(summary.Expiration) {
+		return exceptionf(preconditionFailed, method, "invalid expiration '%s'", summary.Expiration)
+	}
+	if summary.UserID != nil && string(summary.UserID) != c.user {
+		return exceptionf(preconditionFailed, method, "user_id property set to '%s' but authenticated user was '%s'", summary.UserID, c.user)
+	}
+	p := &ch.content.command
+	p.Priority, p.Properties = summary.Priority, header.Properties
+	if size := fsm.PublishSizeBytes(p, int(header.BodySize)); size > fsm.CommandBytesMax {
+		return exceptionf(preconditionFailed, method, "message of %d bytes with its properties is larger than a command may be", size)
+	}
+	return nil
+}
+
+// isMillis accepts what RabbitMQ does: a non-negative integer in decimal.
+func isMillis(b []byte) bool {
+	if len(b) == 0 || len(b) > 18 {
+		return false
+	}
+	for _, digit := range b {
+		if digit < '0' || digit > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// beginPublish writes the command's head. From here on the publish counts: in confirm mode it has a number.
+func (ch *channel) beginPublish(header *wire.ContentHeader) error {
+	c, a := ch.conn, &ch.content
+	if !c.published {
+		c.published = true
+		c.nowPublishes()
+	}
+	if ch.confirms {
+		ch.published++
+		a.command.Confirm = ch.published
+	}
+	b := c.beginCommand()
+	c.tailStart = len(b.b)
+	b.b = fsm.AppendPublishHead(b.b, &a.command, int(header.BodySize))
+	a.command.Properties = nil // they alias the read buffer
+	a.missing = int(header.BodySize)
+	if a.missing == 0 {
+		a.wants = wantsMethod
+		return nil
+	}
+	a.wants = wantsBody
+	c.tail = ch
+	return nil
+}
+
+func (ch *channel) handleBody(payload []byte) (*exception, error) {
+	c, a := ch.conn, &ch.content
+	switch {
+	case a.wants == wantsMethod:
+		return exceptionf(unexpectedFrame, 0, "expected method frame, got non method frame instead"), nil
+	case a.wants == wantsHeader:
+		return a.interruptedBy(wire.IDBasicPublish), nil
+	case len(payload) > a.missing:
+		return exceptionf(frameError, wire.IDBasicPublish, "content body is %d bytes longer than its header says", len(payload)-a.missing), nil
+	}
+	a.missing -= len(payload)
+	if c.tail == ch {
+		c.commands.b = append(c.commands.b, payload...)
+		if a.missing == 0 {
+			c.tail = nil
+			a.wants = wantsMethod
+		}
+		return nil, nil
+	}
+	if c.partial += len(payload); c.partial > c.config.PartialBytesMax {
+		return exceptionf(resourceError, wire.IDBasicPublish, "more than %d bytes of unfinished messages", c.config.PartialBytesMax), nil
+	}
+	a.own.b = append(a.own.b, payload...)
+	if a.missing > 0 {
+		return nil, nil
+	}
+	a.wants = wantsMethod
+	return nil, ch.submitOwn()
+}
+
+// submitOwn hands over a publish from its own buffer, behind what was decoded before.
+func (ch *channel) submitOwn() error {
+	c, a := ch.conn, &ch.content
+	if err := c.submit(); err != nil {
+		return err
+	}
+	own := a.own
+	a.own = nil
+	c.partial -= len(own.b)
+	defer own.free()
+	c.published = true // it may have begun several reads ago
+	return c.submitBytes(own.b)
+}
+
+// evictTail moves an unfinished publish from the end of the commands to a buffer of its own.
+func (c *connection) evictTail() {
+	ch := c.tail
+	if ch == nil {
+		return
+	}
+	c.tail = nil
+	a := &ch.content
+	a.own = takeBuffer()
+	a.own.b = append(a.own.b, c.commands.b[c.tailStart:]...)
+	c.partial += len(a.own.b)
+	c.commands.b = c.commands.b[:c.tailStart]
+}
+
+// nowPublishes makes this connection one that hears of alarms, the present one included.
+func (c *connection) nowPublishes() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.publishes {
+		return
+	}
+	c.publishes = true
+	c.announceBlocked()
+}

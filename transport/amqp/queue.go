@@ -1,0 +1,93 @@
+package amqp
+
+import (
+	"crypto/rand"
+
+	"github.com/triagemq/triagemq/fsm"
+	"github.com/triagemq/triagemq/transport/wire"
+)
+
+// declareQueue generates the name where the client leaves it to the server: names are drawn before the log, which knows no chance.
+func (ch *channel) declareQueue(m *wire.QueueDeclare) (*exception, error) {
+	command := fsm.DeclareQueue{
+		Ref: ch.ref, Name: stripNewlines(m.Queue), Passive: m.Passive, Durable: m.Durable, Exclusive: m.Exclusive, AutoDelete: m.AutoDelete,
+		NoWait: m.NoWait, Arguments: m.Arguments,
+	}
+	expected := expectation{fsm.KindDeclareQueue, wire.IDQueueDeclareOk, m.ID()}
+	switch {
+	case command.Name == "" && m.Passive:
+		name, x := ch.queueName("", m.ID())
+		if x != nil {
+			return x, nil
+		}
+		command.Name = name
+	case command.Name == "":
+		command.Name, command.ServerNamed = "amq.gen-"+rand.Text(), true
+		ch.lastQueue = command.Name
+		ch.ask(&command, expected, m.NoWait) // there is nothing that a probe could find
+		return nil, nil
+	}
+	ch.lastQueue = command.Name // if it fails the channel goes with it
+	return nil, ch.probeOrAsk(&command, expected, m.NoWait)
+}
+
+// queueName resolves the empty name to the queue declared last on the channel.
+func (ch *channel) queueName(name string, method wire.MethodID) (string, *exception) {
+	if name = stripNewlines(name); name != "" {
+		return name, nil
+	}
+	if ch.lastQueue == "" {
+		return "", exceptionf(notFound, method, "no previously declared queue")
+	}
+	return ch.lastQueue, nil
+}
+
+// bindingKey: with queue and key both empty, the key is the queue's name too (AMQP 0-9-1 §1.7.2.3).
+func bindingKey(queue, key, resolved string) string {
+	if queue == "" && key == "" {
+		return resolved
+	}
+	return key
+}
+
+func (ch *channel) bindQueue(m *wire.QueueBind) *exception {
+	name, x := ch.queueName(m.Queue, m.ID())
+	if x != nil {
+		return x
+	}
+	ch.ask(&fsm.Bind{
+		Ref: ch.ref, Source: stripNewlines(m.Exchange), Destination: name, Key: bindingKey(m.Queue, m.RoutingKey, name),
+		Arguments: m.Arguments, NoWait: m.NoWait,
+	}, expectation{fsm.KindBind, wire.IDQueueBindOk, m.ID()}, m.NoWait)
+	return nil
+}
+
+func (ch *channel) unbindQueue(m *wire.QueueUnbind) *exception {
+	name, x := ch.queueName(m.Queue, m.ID())
+	if x != nil {
+		return x
+	}
+	ch.ask(&fsm.Unbind{
+		Ref: ch.ref, Source: stripNewlines(m.Exchange), Destination: name, Key: bindingKey(m.Queue, m.RoutingKey, name), Arguments: m.Arguments,
+	}, expectation{fsm.KindUnbind, wire.IDQueueUnbindOk, m.ID()}, false)
+	return nil
+}
+
+func (ch *channel) purgeQueue(m *wire.QueuePurge) *exception {
+	name, x := ch.queueName(m.Queue, m.ID())
+	if x != nil {
+		return x
+	}
+	ch.ask(&fsm.PurgeQueue{Ref: ch.ref, Name: name, NoWait: m.NoWait}, expectation{fsm.KindPurgeQueue, wire.IDQueuePurgeOk, m.ID()}, m.NoWait)
+	return nil
+}
+
+func (ch *channel) deleteQueue(m *wire.QueueDelete) *exception {
+	name, x := ch.queueName(m.Queue, m.ID())
+	if x != nil {
+		return x
+	}
+	ch.ask(&fsm.DeleteQueue{Ref: ch.ref, Name: name, IfUnused: m.IfUnused, IfEmpty: m.IfEmpty, NoWait: m.NoWait},
+		expectation{fsm.KindDeleteQueue, wire.IDQueueDeleteOk, m.ID()}, m.NoWait)
+	return nil
+}

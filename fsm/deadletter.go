@@ -14,11 +14,8 @@ const (
 )
 
 // deadQueueName is the queue of every virtual host that takes what reached its delivery limit and has nowhere else to go. It comes into being when it is
-// first needed and holds the latest deadQueueMessagesMax messages.
-const (
-	deadQueueName        = "triagemq.dead"
-	deadQueueMessagesMax = 100_000
-)
+// first needed and holds the latest limits.deadQueueMessages messages.
+const deadQueueName = "triagemq.dead"
 
 const (
 	headerDeath      = "x-death"
@@ -85,7 +82,7 @@ func (s *State) deadQueue(v *vhost) *queue {
 }
 
 func (s *State) boundDeadQueue(q *queue) {
-	for q.ready() > deadQueueMessagesMax {
+	for q.ready() > s.limits.deadQueueMessages {
 		p, e, ok := s.front(q)
 		if !ok {
 			return

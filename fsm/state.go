@@ -19,6 +19,7 @@ type Options struct {
 // and the views; views may run concurrently with one another.
 type State struct {
 	options Options
+	limits  limits
 	local   Origin
 	mine    *origin // the record of local while it is open: whose effects are built
 
@@ -57,8 +58,13 @@ type State struct {
 	router  router
 }
 
-// bulkMovesMax bounds what one entry moves in bulk: purge, deletion, ends of sessions, channels and origins, multiple acks (design: Commands).
-const bulkMovesMax = 10_000
+// limits bound work and growth. They are the same on every replica; tests set smaller ones, on all.
+type limits struct {
+	bulkMoves         int // what one entry moves in bulk: purge, deletion, ends of sessions, channels and origins, multiple acks
+	deadQueueMessages int // what the built-in queue for dead letters holds
+}
+
+func defaultLimits() limits { return limits{bulkMoves: 10_000, deadQueueMessages: 100_000} }
 
 // New returns the state before the first entry: virtual host "/" with its built-in exchanges, time 0, feature level 1.
 func New(o Options) *State {
@@ -75,6 +81,7 @@ func newEmpty(o Options) *State {
 	}
 	s := &State{
 		options: o,
+		limits:  defaultLimits(),
 		origins: make(map[string]*origin),
 		vhosts:  make(map[string]*vhost),
 		targets: make(map[route.Dest]target),
@@ -107,7 +114,7 @@ func (s *State) Apply(index uint64, entry []byte) {
 	timeMillis, items, err := openEntry(entry)
 	mustDecode(index, err)
 	s.nowMillis = max(s.nowMillis, timeMillis)
-	s.index, s.ordinal, s.budget = index, 0, bulkMovesMax
+	s.index, s.ordinal, s.budget = index, 0, s.limits.bulkMoves
 	for {
 		it, ok, err := items.next()
 		mustDecode(index, err)

@@ -20,6 +20,7 @@ func (s *Store) Check() error {
 	c.entries()
 	c.messages()
 	c.chunks()
+	c.sparse()
 	checkSlab(&c, &s.messages)
 	checkSlab(&c, &s.entries)
 	checkSlab(&c, &s.holds)
@@ -263,7 +264,7 @@ func (c *checker) content(slot uint32, r *messageRecord) {
 func (c *checker) chunk(number uint32, k, recount *chunk) {
 	s := c.s
 	open := number == s.contents.fresh || number == s.contents.moved
-	sparse := k.data != nil && !open && int(k.live) < len(k.data)/2
+	sparse := k.data != nil && !open && k.isSparse()
 	switch {
 	case k.contents != recount.contents || k.live != recount.live:
 		c.fault("chunk %d has %d contents of %d bytes, and counts %d of %d", number, recount.contents, recount.live, k.contents, k.live)
@@ -271,10 +272,31 @@ func (c *checker) chunk(number uint32, k, recount *chunk) {
 		c.fault("chunk %d is empty and was not freed", number)
 	case k.data == nil && !slices.Contains(s.contents.vacant, number):
 		c.fault("chunk %d has no memory and is not vacant", number)
-	case sparse != (k.sparseAt != 0):
-		c.fault("chunk %d is sparse: %t, and is listed: %t", number, sparse, k.sparseAt != 0)
-	case sparse && s.contents.sparse[k.sparseAt-1] != number:
-		c.fault("chunk %d is not where it is listed", number)
+	case sparse != k.sparse:
+		c.fault("chunk %d is sparse: %t, and is listed: %t", number, sparse, k.sparse)
+	}
+}
+
+// sparse walks the list of sparse chunks.
+func (c *checker) sparse() {
+	s := c.s
+	listed, dead, last := 0, int64(0), noChunk
+	for number := s.contents.sparseFirst; number != noChunk; number = s.contents.chunks[number].next {
+		k := &s.contents.chunks[number]
+		if listed++; !k.sparse || k.prev != last || listed > len(s.contents.chunks) {
+			c.fault("chunk %d is not well listed as sparse", number)
+			return
+		}
+		dead += k.deadBytes()
+		last = number
+	}
+	for i := range s.contents.chunks {
+		if s.contents.chunks[i].sparse {
+			listed--
+		}
+	}
+	if listed != 0 || last != s.contents.sparseLast || dead != s.contents.sparseDead {
+		c.fault("the sparse chunks have %d dead bytes, the count is %d; %d are not listed", dead, s.contents.sparseDead, -listed)
 	}
 }
 

@@ -26,6 +26,10 @@ const contentHeaderBytes = 8
 // scanCostBytes is what Compact charges its budget for looking at a header: many small dead contents must not make a call long.
 const scanCostBytes = 16
 
+// Compact leaves that much dead memory in sparse chunks alone, or a quarter of the live bytes where that is more. Every chunk of a queue
+// that drains in order is sparse for a while before it is gone by itself; to move its contents just before they die would be for nothing.
+const sparseDeadMin = 32 * ChunkBytes
+
 const noChunk = ^uint32(0)
 
 // contents is the chunk memory. Within a chunk, memory is only ever appended, until the last content of the chunk is gone: that is what
@@ -39,7 +43,11 @@ type contents struct {
 	// would be moved again and again.
 	fresh, moved uint32
 
-	sparse  []uint32 // closed chunks that are less than half live
+	// Closed chunks that are less than half live, in the order in which they came to be so: the first have had the longest time to go.
+	sparseFirst, sparseLast uint32
+	sparseDead              int64 // bytes in them that are not live
+	deadMin                 int64 // sparseDeadMin, but in tests
+
 	retired [][]byte // no longer used, but a Frozen view may read them: freed at Thaw
 
 	contentBytes int64 // live, without headers
@@ -55,11 +63,13 @@ type chunk struct {
 	contents uint32 // live contents
 	scanned  uint32 // Compact has dealt with what is below
 	epoch    uint32 // of birth
-	sparseAt uint32 // position in contents.sparse plus 1, 0 when not there
+
+	sparse     bool
+	next, prev uint32 // sparse neighbours, or noChunk
 }
 
 func newContents(source Chunks) contents {
-	return contents{source: source, fresh: noChunk, moved: noChunk, epoch: 1}
+	return contents{source: source, fresh: noChunk, moved: noChunk, sparseFirst: noChunk, sparseLast: noChunk, deadMin: sparseDeadMin, epoch: 1}
 }
 
 // reserve makes room for a content of sizeBytes, in the chunk open for its kind (&c.fresh or &c.moved), and writes the header.
@@ -120,6 +130,9 @@ func (c *contents) release(number, sizeBytes uint32) {
 	k.live -= sizeBytes + contentHeaderBytes
 	k.contents--
 	c.contentBytes -= int64(sizeBytes)
+	if k.sparse {
+		c.sparseDead += int64(sizeBytes + contentHeaderBytes)
+	}
 	if number == c.fresh || number == c.moved {
 		if k.contents == 0 && !c.pinned(k) {
 			k.used = 0 // start over in memory that is warm
@@ -135,19 +148,47 @@ func (c *contents) review(number uint32) {
 	switch {
 	case k.contents == 0:
 		c.drop(number)
-	case k.sparseAt == 0 && int(k.live) < len(k.data)/2:
-		c.sparse = append(c.sparse, number)
-		k.sparseAt = uint32(len(c.sparse))
+	case !k.sparse && k.isSparse():
+		c.listSparse(number)
 	}
+}
+
+func (k *chunk) isSparse() bool { return int(k.live) < len(k.data)/2 }
+
+func (k *chunk) deadBytes() int64 { return int64(len(k.data)) - int64(k.live) }
+
+func (c *contents) listSparse(number uint32) {
+	k := &c.chunks[number]
+	k.sparse, k.prev, k.next = true, c.sparseLast, noChunk
+	if c.sparseLast != noChunk {
+		c.chunks[c.sparseLast].next = number
+	} else {
+		c.sparseFirst = number
+	}
+	c.sparseLast = number
+	c.sparseDead += k.deadBytes()
+}
+
+func (c *contents) unlistSparse(number uint32) {
+	k := &c.chunks[number]
+	if k.next != noChunk {
+		c.chunks[k.next].prev = k.prev
+	} else {
+		c.sparseLast = k.prev
+	}
+	if k.prev != noChunk {
+		c.chunks[k.prev].next = k.next
+	} else {
+		c.sparseFirst = k.next
+	}
+	k.sparse = false
+	c.sparseDead -= k.deadBytes()
 }
 
 func (c *contents) drop(number uint32) {
 	k := &c.chunks[number]
-	if k.sparseAt != 0 {
-		last := c.sparse[len(c.sparse)-1]
-		c.sparse[k.sparseAt-1] = last
-		c.chunks[last].sparseAt = k.sparseAt
-		c.sparse = c.sparse[:len(c.sparse)-1]
+	if k.sparse {
+		c.unlistSparse(number)
 	}
 	if c.pinned(k) {
 		c.retired = append(c.retired, k.data)
@@ -197,17 +238,21 @@ func (c *contents) freeAll() {
 	*c = newContents(c.source)
 }
 
-// Compact moves contents out of chunks that are less than half live, copying at most budgetBytes. Call it between entries; it changes
-// nothing observable. While a Frozen view exists it does nothing: the view pins what would be freed. A budget below a quarter of
-// ChunkBytes may be too small for the next content.
+// Compact moves contents out of chunks that are less than half live, copying at most budgetBytes, while there is more dead memory in such
+// chunks than there may be. Call it between entries; it changes nothing observable. While a Frozen view exists it does nothing: the view
+// pins what would be freed. A budget below a quarter of ChunkBytes may be too small for the next content.
 func (s *Store) Compact(budgetBytes int) {
 	c := &s.contents
 	if c.barrier != 0 {
 		return
 	}
-	for budgetBytes > 0 && len(c.sparse) > 0 {
-		budgetBytes = s.evacuate(c.sparse[len(c.sparse)-1], budgetBytes)
+	for budgetBytes > 0 && c.tooSparse() {
+		budgetBytes = s.evacuate(c.sparseFirst, budgetBytes)
 	}
+}
+
+func (c *contents) tooSparse() bool {
+	return c.sparseDead > max(c.deadMin, c.contentBytes/4)
 }
 
 // evacuate moves the contents of a sparse chunk until it is gone or the budget is too small, and returns the rest of the budget.
@@ -215,6 +260,9 @@ func (s *Store) evacuate(number uint32, budgetBytes int) int {
 	c := &s.contents
 	for {
 		k := &c.chunks[number]
+		if k.scanned == k.used {
+			panic("store: a chunk counts contents that it does not have")
+		}
 		header := k.data[k.scanned:k.used]
 		m := Message(binary.LittleEndian.Uint32(header))
 		need := binary.LittleEndian.Uint32(header[4:]) + contentHeaderBytes

@@ -37,6 +37,9 @@ const (
 // beyond an index of 4 bytes an entry and 4 a message slot. Contents that do not match their checksum are an error: such a snapshot could
 // never be restored.
 func (f *Frozen) WriteTo(w io.Writer) (int64, error) {
+	if f.thawed {
+		panic("store: WriteTo of a view that was thawed")
+	}
 	e := encoder{f: f, out: newSectionWriter(w), numbers: make([]uint32, f.messageSlots)}
 	e.scratch = append(e.scratch[:0], streamMagic...)
 	e.scratch = append(e.scratch, streamVersion)

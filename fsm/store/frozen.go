@@ -12,6 +12,7 @@ type Frozen struct {
 	entriesLive  int
 	messageSlots int
 	digest       Digest
+	thawed       bool
 }
 
 // Freeze captures the present content in time proportional to the number of slab pages, chunks and queues, not of messages. At most one
@@ -44,7 +45,7 @@ func (s *Store) Thaw(f *Frozen) {
 		panic("store: Thaw of a view that is not this Store's present one")
 	}
 	s.frozen = nil
-	*f = Frozen{}
+	*f = Frozen{thawed: true}
 	s.messages.thaw()
 	s.entries.thaw()
 	s.holds.thaw()

@@ -14,6 +14,7 @@ import (
 type machine struct {
 	t        fataler
 	choose   func(n int) int // 0..n-1
+	chunks   *strictChunks
 	model    *model
 	plain    *replica
 	noisy    *replica
@@ -55,12 +56,24 @@ const (
 	noiseQueue = 99
 )
 
-func newReplica() *replica {
-	return &replica{s: New(HeapChunks{}), messages: make(map[int]Message), entries: make(map[key]Entry)}
+func newReplica(c Chunks) *replica {
+	s := New(c)
+	s.contents.deadMin = 0 // or there would be too little to compact
+	return &replica{s: s, messages: make(map[int]Message), entries: make(map[key]Entry)}
 }
 
 func newMachine(t fataler, choose func(n int) int) *machine {
-	return &machine{t: t, choose: choose, model: &model{}, plain: newReplica(), noisy: newReplica(), tags: make(map[uint64]uint64)}
+	c := newStrictChunks(t)
+	return &machine{t: t, choose: choose, chunks: c, model: &model{}, plain: newReplica(c), noisy: newReplica(c), tags: make(map[uint64]uint64)}
+}
+
+// end checks that all memory goes back, and that a view survives its store.
+func (m *machine) end() {
+	m.both(func(r *replica) { r.s.Discard() })
+	if m.frozen != nil {
+		m.thaw()
+	}
+	m.chunks.checkEmpty()
 }
 
 func (m *machine) both(f func(r *replica)) {
@@ -256,6 +269,7 @@ func (m *machine) thaw() {
 		m.t.Fatalf("the digest after Restore is %x, not %x", r.s.Digest(), f.digest)
 	}
 	m.compare(r, f.model)
+	r.s.Discard()
 }
 
 // restoreNoisy replaces the noisy store by its own snapshot. Contents that are put and not released are not in it.
@@ -282,13 +296,14 @@ func (m *machine) written(view *Frozen) []byte {
 // restored reads a snapshot and finds out which slots stand for what.
 func (m *machine) restored(b []byte, want *model) *replica {
 	in := bytes.NewReader(append(b[:len(b):len(b)], "more"...))
-	s, err := Restore(HeapChunks{}, in)
+	s, err := Restore(m.chunks, in)
 	if err != nil {
 		m.t.Fatalf("Restore: %v", err)
 	}
 	if in.Len() != 4 {
 		m.t.Fatalf("Restore left %d bytes, not 4", in.Len())
 	}
+	s.contents.deadMin = 0
 	r := &replica{s: s, messages: make(map[int]Message), entries: make(map[key]Entry)}
 	note := func(e Entry, i Info) bool {
 		r.entries[key{i.Queue, i.ID}] = e
@@ -446,6 +461,7 @@ func TestStoreIsItsModel(t *testing.T) {
 			actions[name] = func(*rapid.T) { f() }
 		}
 		t.Repeat(actions)
+		m.end()
 	})
 }
 
@@ -470,6 +486,7 @@ func TestStoreIsItsModelAtLength(t *testing.T) {
 				}
 				m.check()
 			}
+			m.end()
 		})
 	}
 }

@@ -50,7 +50,7 @@ func (r *messageRecord) split(b []byte) Content {
 // contentBytesMax keeps a content with its header within 32 bits.
 const contentBytesMax = 1<<32 - 1 - contentHeaderBytes
 
-// Put copies a content in. The caller holds one reference and gives it up with Release.
+// Put copies a content in; c may alias contents of this Store. The caller holds one reference and gives it up with Release.
 func (s *Store) Put(c Content) Message {
 	if len(c.Exchange) > 255 || len(c.RoutingKey) > 255 {
 		panic("store: an exchange name or routing key of more than 255 bytes")

@@ -20,20 +20,23 @@ type level struct {
 }
 
 const (
-	levelSpareMax  = 8  // used keeps room for so many levels when they are gone
-	returnedSparse = 64 // nodes of heap memory worth keeping
+	levelsKept = 8  // an empty queue keeps room for so many levels
+	nodesKept  = 64 // and for so many returned entries
 )
 
 func (l *levels) highest() *level { return &l.used[len(l.used)-1] }
 
-// at returns the level, making it if need be. The pointer is good until the next at or drop.
+// at returns the level, making it if need be. The pointer is good until the next at of another level, or drop.
 func (l *levels) at(priority uint8) *level {
 	word, bit := priority>>6, uint64(1)<<(priority&63)
 	i := l.rank(priority)
 	if l.inUse[word]&bit == 0 {
 		l.inUse[word] |= bit
-		l.used = slices.Insert(l.used, i, level{returned: returned{nodes: l.spare}})
-		l.spare = nil
+		if i == len(l.used) { // the common case: a queue with one level that comes and goes
+			l.used = append(l.used, level{})
+		} else {
+			l.used = slices.Insert(l.used, i, level{})
+		}
 	}
 	return &l.used[i]
 }
@@ -51,12 +54,17 @@ func (l *levels) rank(priority uint8) int {
 // drop forgets an empty level.
 func (l *levels) drop(priority uint8) {
 	i := l.rank(priority)
-	if nodes := l.used[i].returned.nodes; l.spare == nil && cap(nodes) > 0 && cap(nodes) <= returnedSparse {
+	if nodes := l.used[i].returned.nodes; l.spare == nil && cap(nodes) > 0 && cap(nodes) <= nodesKept {
 		l.spare = nodes[:0]
 	}
-	l.used = slices.Delete(l.used, i, i+1)
+	if i == len(l.used)-1 {
+		l.used[i] = level{}
+		l.used = l.used[:i]
+	} else {
+		l.used = slices.Delete(l.used, i, i+1)
+	}
 	l.inUse[priority>>6] &^= 1 << (priority & 63)
-	if len(l.used) == 0 && cap(l.used) > levelSpareMax {
+	if len(l.used) == 0 && cap(l.used) > levelsKept {
 		l.used = nil
 	}
 }
@@ -68,9 +76,13 @@ func (l *level) push(s *Store, e Entry, r *entryRecord) {
 	l.fifo.append(s, e, r)
 }
 
-func (l *level) putBack(e Entry, r *entryRecord) {
+func (l *levels) putBack(e Entry, r *entryRecord) {
 	r.place = placeReturned
-	l.returned.push(node{index: r.index, ordinal: r.ordinal, entry: e})
+	level := l.at(r.priority)
+	if level.returned.nodes == nil {
+		level.returned.nodes, l.spare = l.spare, nil
+	}
+	level.returned.push(node{index: r.index, ordinal: r.ordinal, entry: e})
 }
 
 // front is the entry with the lowest ID of a level that is not empty.

@@ -117,7 +117,7 @@ func (q *Queue) Return(e Entry, cause ReturnCause) {
 		panic("store: Return for no known cause")
 	}
 	s.digest.Add(entryPart(q.serial, r, message))
-	q.levels.at(r.priority).putBack(e, r)
+	q.levels.putBack(e, r)
 	q.ready++
 	q.bytes += int64(r.bodyBytes)
 }

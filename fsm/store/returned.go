@@ -96,7 +96,7 @@ func (h *returned) sweep(q *Queue) {
 
 // shrink gives memory back after a wave.
 func (h *returned) shrink() {
-	if cap(h.nodes) > returnedSparse && len(h.nodes) <= cap(h.nodes)/4 {
+	if cap(h.nodes) > nodesKept && len(h.nodes) <= cap(h.nodes)/4 {
 		h.nodes = append(make([]node, 0, 2*len(h.nodes)), h.nodes...)
 	}
 }

@@ -13,8 +13,10 @@ import (
 )
 
 // sampleStore has a bit of everything: sharing, priorities, holds, counts, a large content.
-func sampleStore(entries int) *Store {
-	s := New(HeapChunks{})
+func sampleStore(entries int) *Store { return sampleStoreIn(HeapChunks{}, entries) }
+
+func sampleStoreIn(c Chunks, entries int) *Store {
+	s := New(c)
 	delivery := uint64(0)
 	for i := range entries {
 		m := s.Put(Content{
@@ -109,8 +111,9 @@ func TestGolden(t *testing.T) {
 // TestDamage: every cut and every flipped bit is found, and is an ErrDamaged.
 func TestDamage(t *testing.T) {
 	b := encode(sampleStore(40))
+	chunks := newStrictChunks(t)
 	try := func(what string, b []byte) {
-		if s, err := Restore(HeapChunks{}, bytes.NewReader(b)); !errors.Is(err, ErrDamaged) || s != nil {
+		if s, err := Restore(chunks, bytes.NewReader(b)); !errors.Is(err, ErrDamaged) || s != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}
@@ -124,6 +127,7 @@ func TestDamage(t *testing.T) {
 		spoilt[i] ^= 1 << (i % 8)
 		try(fmt.Sprint("flipped at ", i), spoilt)
 	}
+	chunks.checkEmpty()
 }
 
 func TestErrorsOfTheCallerArePassedOn(t *testing.T) {
@@ -270,7 +274,7 @@ func FuzzRestore(f *testing.F) {
 
 // TestWriteToWhileTheStoreGoesOn is for the race detector, and compares the bytes.
 func TestWriteToWhileTheStoreGoesOn(t *testing.T) {
-	s := sampleStore(3000)
+	s := sampleStoreIn(newStrictChunks(t), 3000)
 	for round := range uint64(3) {
 		f := s.Freeze()
 		var want bytes.Buffer

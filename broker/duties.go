@@ -30,8 +30,7 @@ type duties struct {
 	wake  chan struct{} // capacity 1
 	ctx   context.Context
 
-	armedMillis atomic.Int64 // state time at which the goroutine looks at deadlines next
-	ticking     atomic.Bool  // a Tick is under way: the next apply is of interest
+	armedMillis atomic.Int64 // state time at which the goroutine looks at deadlines next; the end of time while a Tick is under way
 
 	changes changes
 	// The goroutine's own.

@@ -66,8 +66,12 @@ func (d *door) count(kind fsm.EffectKind, command fsm.CommandKind) (n int) {
 
 // inCluster runs f with three nodes whose log moves by itself and whose first node leads; keep-alives pass every half second.
 func inCluster(t *testing.T, nodes int, f func(t *testing.T, c *memCluster)) {
+	inClusterOf(t, nodes, memConfig, f)
+}
+
+func inClusterOf(t *testing.T, nodes int, cfg func(int) Config, f func(t *testing.T, c *memCluster)) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newMemCluster(t, nodes, memConfig)
+		c := newMemCluster(t, nodes, cfg)
 		defer c.close()
 		defer c.live()()
 		synctest.Wait()
@@ -431,6 +435,34 @@ func TestTick(t *testing.T) {
 		if got := c.logLen() - before; got > 4 {
 			t.Errorf("%d entries for one time-out", got)
 		}
+	})
+}
+
+// TestTicksContinue: what one entry could not finish is gone on with at once, a Tick an entry.
+func TestTicksContinue(t *testing.T) {
+	unchecked := func(i int) Config {
+		cfg := memConfig(i)
+		cfg.CheckState = false
+		return cfg
+	}
+	inClusterOf(t, 3, unchecked, func(t *testing.T, c *memCluster) {
+		s, _ := session(t, c.nodes[1].node)
+		must(t, s.Submit(t.Context(), (&fsm.DeclareQueue{Ref: ref(s), Name: "q", Durable: true}).Append(nil)))
+		for range 45_000 {
+			publish(t, s, 0)
+		}
+		time.Sleep(10 * time.Second)
+		before := c.logLen()
+		must(t, s.Submit(t.Context(), (&fsm.DeleteQueue{Ref: ref(s), Name: "q"}).Append(nil)))
+		time.Sleep(200 * time.Millisecond)
+		if got := c.logLen() - before; got != 5 {
+			t.Errorf("%d entries for a queue of 45,000 messages, want the command and 4 Ticks", got)
+		}
+		c.nodes[0].node.View(func(st *fsm.State) {
+			if left := st.Stats().Entries; left != 0 {
+				t.Errorf("%d messages are left", left)
+			}
+		})
 	})
 }
 

@@ -79,6 +79,29 @@ func TestFairByBytes(t *testing.T) {
 	}
 }
 
+// TestSmallAmongLarge: a connection with one small command is not kept waiting until those with much have moved all of it.
+func TestSmallAmongLarge(t *testing.T) {
+	p := openPipeline(Default())
+	p.attach(deadStream{})
+	large := make([]lane, 10)
+	for i := range large {
+		for range 60 {
+			offer(t, p, &large[i], command("", uint32(i+1), 10<<10))
+		}
+	}
+	var small lane
+	offer(t, p, &small, command("small", 99, 10))
+	p.take(deadStream{})
+	if small.waiting() > 0 {
+		t.Error("the small command is not in the first batch")
+	}
+	for i := range large {
+		if large[i].last == 0 {
+			t.Errorf("connection %d had no turn in the first batch", i)
+		}
+	}
+}
+
 // TestBatchBounds: batches of several commands stay within 256 KiB, a larger command travels alone, the window keeps its bound, and order is kept.
 func TestBatchBounds(t *testing.T) {
 	cfg := Default()

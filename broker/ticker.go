@@ -20,22 +20,19 @@ func (d *duties) tick() time.Duration {
 	var due bool
 	d.node.replica.view(func(s *fsm.State) { deadline, due = s.NextDeadline() })
 	if !due {
-		d.ticking.Store(false)
 		return tickWait
 	}
 	if wait := deadline - d.clock.nowMillis(); wait > 0 {
-		d.ticking.Store(false)
 		d.armedMillis.Store(deadline)
 		return min(tickWait, time.Duration(wait)*time.Millisecond)
 	}
-	d.ticking.Store(true)
 	d.propose(fsm.AppendTick(nil), "tick")
 	return tickRetry
 }
 
-// applied is told of every entry applied while this node leads.
+// applied is told of every entry applied while this node leads: an earlier deadline than the one armed, or a Tick that left something to do, wakes.
 func (d *duties) applied(deadlineMillis int64, due bool) {
-	if d.ticking.Load() || due && deadlineMillis < d.armedMillis.Load() {
+	if due && deadlineMillis < d.armedMillis.Load() {
 		notify(d.wake)
 	}
 }

@@ -510,7 +510,8 @@ func (w *walk) run(steps int) string {
 	for range steps {
 		w.c.step.Lock()
 		w.reap()
-		w.act()
+		for tries := 0; tries < 10 && !w.act(); tries++ {
+		}
 		w.c.step.Unlock()
 		synctest.Wait()
 		w.mu.Lock()
@@ -534,6 +535,7 @@ func randomWalk(t *testing.T, seed uint64, mutant string) (why string) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWalk(t, seed, mutant)
 		why = w.run(400)
+		w.tally()
 		w.c.mutant = ""
 		w.c.close()
 	})
@@ -552,6 +554,30 @@ func TestOriginProtocol(t *testing.T) {
 		if why := randomWalk(t, uint64(seed)+1, ""); why != "" {
 			t.Fatalf("-walk.seed %d: %s", seed+1, why)
 		}
+	}
+	t.Logf("%d walks: %+v", *walkRuns, walked)
+	if walked.twice == 0 || walked.gaps == 0 || walked.boots < 5**walkRuns || walked.applied < 40**walkRuns {
+		t.Errorf("the walks do not reach what they are to test: %+v", walked)
+	}
+}
+
+// walked counts what all walks met.
+var walked struct{ entries, applied, twice, closings, boots, gaps int }
+
+func (w *walk) tally() {
+	walked.entries += len(w.c.log)
+	for m, k := range w.applied {
+		walked.applied += k
+		if k > 1 {
+			walked.twice++
+		}
+		walked.closings += w.closings[m]
+	}
+	for _, b := range w.c.boots {
+		walked.boots += int(b)
+	}
+	for _, m := range w.c.nodes {
+		walked.gaps += int(m.node.counters.Gaps.Load())
 	}
 }
 

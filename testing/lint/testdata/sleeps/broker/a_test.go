@@ -8,10 +8,32 @@ import (
 
 func TestA(t *testing.T) {
 	clock.Sleep(1) // want "time.Sleep in a test"
-	synctest.Test(t, func(t *testing.T) { clock.Sleep(1) })
+	synctest.Test(t, func(t *testing.T) {
+		clock.Sleep(1)
+		inBubble()
+		inBoth()
+	})
+	bubble(t, func() { clock.Sleep(1) })
+	pollA()
+	inBoth()
+	marked()
+	t.Run("named", inMethod{}.run)
 }
 
-func inBubble() {
+func bubble(t *testing.T, f func()) {
+	clock.Sleep(1) // want "time.Sleep in a test"
+	synctest.Test(t, func(t *testing.T) { f() })
+}
+
+func inBubble() { clock.Sleep(1) }
+
+func inBoth() { clock.Sleep(1) } // want "time.Sleep in a test"
+
+type inMethod struct{}
+
+func (inMethod) run(*testing.T) { clock.Sleep(1) } // want "time.Sleep in a test"
+
+func marked() {
 	//test:faketime called by TestA alone
 	clock.Sleep(1)
 	clock.Sleep(1) // want "time.Sleep in a test"

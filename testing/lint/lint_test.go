@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -49,6 +50,9 @@ func TestRepository(t *testing.T) {
 }
 
 func report(t *testing.T, found []Finding) {
+	slices.SortFunc(found, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Pos.Filename, b.Pos.Filename), cmp.Compare(a.Pos.Line, b.Pos.Line))
+	})
 	for _, f := range found {
 		t.Error(f)
 	}

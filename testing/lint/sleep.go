@@ -2,6 +2,7 @@ package lint
 
 import (
 	"go/ast"
+	"slices"
 	"strings"
 )
 
@@ -85,23 +86,52 @@ func isRoot(f *ast.FuncDecl) bool {
 	return false
 }
 
-// wrappers are the names of functions, other than tests, that call synctest.Test.
+// wrappers are the names of functions, other than tests, that call synctest.Test, or hand a parameter on to one of these.
 func wrappers(funcs map[string][]testFunc) map[string]bool {
 	names := map[string]bool{}
-	for name, list := range funcs {
-		for _, fn := range list {
-			if isRoot(fn.decl) {
-				continue
-			}
-			ast.Inspect(fn.decl.Body, func(n ast.Node) bool {
-				if sel, ok := n.(*ast.SelectorExpr); ok && fn.file.selects(sel, "testing/synctest", "Test") {
-					names[name] = true
+	for more := true; more; {
+		more = false
+		for name, list := range funcs {
+			for _, fn := range list {
+				if !names[name] && !isRoot(fn.decl) && fn.wraps(names) {
+					names[name], more = true, true
 				}
-				return true
-			})
+			}
 		}
 	}
 	return names
+}
+
+func (fn testFunc) wraps(known map[string]bool) bool {
+	found := false
+	ast.Inspect(fn.decl.Body, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		switch fun := ast.Unparen(call.Fun).(type) {
+		case *ast.SelectorExpr:
+			found = found || fn.file.selects(fun, "testing/synctest", "Test")
+		case *ast.Ident:
+			found = found || known[fun.Name] && slices.ContainsFunc(call.Args, fn.isParameter)
+		}
+		return true
+	})
+	return found
+}
+
+// isParameter tells whether an expression is a parameter whose type is spelled as a function.
+func (fn testFunc) isParameter(e ast.Expr) bool {
+	name, ok := e.(*ast.Ident)
+	if !ok || name.Obj == nil {
+		return false
+	}
+	field, ok := name.Obj.Decl.(*ast.Field)
+	if !ok {
+		return false
+	}
+	_, ok = field.Type.(*ast.FuncType)
+	return ok
 }
 
 // sleepVisitor walks a function that runs in real time.

@@ -25,6 +25,19 @@ func bubble(t *testing.T, f func()) {
 	synctest.Test(t, func(t *testing.T) { f() })
 }
 
+// bubbles hands f on; noBubble does not.
+func bubbles(t *testing.T, f func()) { bubble(t, f) }
+
+func noBubble(t *testing.T, f func()) {
+	bubble(t, func() {})
+	f()
+}
+
+func TestB(t *testing.T) {
+	bubbles(t, func() { clock.Sleep(1) })
+	noBubble(t, func() { clock.Sleep(1) }) // want "time.Sleep in a test"
+}
+
 func inBubble() { clock.Sleep(1) }
 
 func inBoth() { clock.Sleep(1) } // want "time.Sleep in a test"

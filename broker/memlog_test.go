@@ -8,10 +8,9 @@ import (
 	"hash/crc32"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/triagemq/triagemq/fsm"
 )
@@ -75,6 +74,32 @@ type memNode struct {
 	done    chan struct{}
 	fatal   error
 	seen    time.Time
+
+	resident atomic.Int64 // what the node believes to be its memory
+}
+
+func (m *memNode) setUp(up bool) {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	m.up = up
+}
+
+func (m *memNode) setCut(cut bool) {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	m.cut = cut
+}
+
+func (m *memNode) fatalError() error {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	return m.fatal
+}
+
+func (c *memCluster) leads() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.leader
 }
 
 type memStream struct {
@@ -103,9 +128,6 @@ func memConfig(i int) Config {
 	cfg.DiskFreeLowBytes = 0
 	cfg.MemoryWatermarkBytes = 1 << 50
 	cfg.CheckState = true
-	if testing.Verbose() && false {
-		cfg.Logger = hclog.New(&hclog.LoggerOptions{Name: cfg.Name, Level: hclog.Debug})
-	}
 	return cfg
 }
 
@@ -113,12 +135,17 @@ func memConfig(i int) Config {
 func (c *memCluster) start(i int) {
 	cfg := c.cfg(i)
 	m := &memNode{c: c, i: i, id: fmt.Sprintf("n%d-id", i+1), up: true, changed: make(chan struct{}), done: make(chan struct{})}
-	cfg.Fatal = func(err error) { m.fatal = err }
+	cfg.Fatal = func(err error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		m.fatal = err
+	}
 	n, err := New(cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	m.node = n
+	n.measure = func() (int64, int64) { return m.resident.Load(), -1 }
 	c.mu.Lock()
 	c.nodes[i] = m
 	c.mu.Unlock()
@@ -399,7 +426,10 @@ func (c *memCluster) beacons() {
 	}
 	lead := c.nodes[l]
 	for _, m := range c.nodes {
-		if m != lead && m.up && !m.cut {
+		c.mu.Lock()
+		reachable := m != lead && m.up && !m.cut
+		c.mu.Unlock()
+		if reachable {
 			lead.node.Heard(m.id, m.node.Beacon())
 			m.node.Heard(lead.id, lead.node.Beacon())
 		}
@@ -411,10 +441,8 @@ func (c *memCluster) close() {
 	defer c.step.Unlock()
 	c.depose(0)
 	for _, m := range c.nodes {
-		if m.up {
-			m.up = false
-			m.cancel()
-		}
+		m.setUp(false)
+		m.cancel()
 		<-m.done
 	}
 }
@@ -535,7 +563,10 @@ func (m *memNode) ReadIndex(context.Context) (uint64, error) {
 
 func (m *memNode) Call(ctx context.Context, node string, request []byte) ([]byte, error) {
 	for _, other := range m.c.nodes {
-		if other.id == node && other.up && !other.cut && !m.cut {
+		m.c.mu.Lock()
+		reachable := other.id == node && other.up && !other.cut && !m.cut
+		m.c.mu.Unlock()
+		if reachable {
 			return other.node.Answer(ctx, m.id, request)
 		}
 	}

@@ -39,6 +39,7 @@ type Node struct {
 	clocks    wallClocks
 	reports   digestReports
 	watch     watch
+	measure   func() (residentBytes, freeBytes int64) // memory and disk; -1 unknown
 
 	phaseNow  atomic.Int32
 	accepting *gate         // open while phase is live
@@ -65,6 +66,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.pipe = newPipeline(&cfg, n.watch.now)
 	n.flow = newFlow()
+	n.measure = func() (int64, int64) { return residentBytes(), diskFreeBytes(cfg.DataDir) }
 	n.operators = newOperators()
 	n.replica = newReplica(fsm.Options{Chunks: cfg.Chunks, Sink: (*dispatcher)(n), Check: cfg.CheckState})
 	return n, nil

@@ -53,6 +53,18 @@ func (d *door) Blocked(reason string) {
 	d.blocked = append(d.blocked, reason)
 }
 
+func (d *door) told() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.blocked)
+}
+
+func (d *door) end() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ended
+}
+
 func (d *door) count(kind fsm.EffectKind, command fsm.CommandKind) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -147,8 +159,8 @@ func TestSessionLife(t *testing.T) {
 		if err := s.Submit(t.Context(), again); !errors.Is(err, ErrSessionOver) {
 			t.Errorf("submit after close: %v", err)
 		}
-		if d.ended != "" || len(n.Sessions()) != 0 {
-			t.Errorf("after close: end %q, sessions %v", d.ended, n.Sessions())
+		if d.end() != "" || len(n.Sessions()) != 0 {
+			t.Errorf("after close: end %q, sessions %v", d.end(), n.Sessions())
 		}
 	})
 }
@@ -178,6 +190,8 @@ func TestOpenSessionRefused(t *testing.T) {
 		if _, err := n.OpenSession(t.Context(), SessionSpec{VHost: "nowhere"}, &door{}); !errors.As(err, &refusal) || refusal.Code != fsm.NotAllowed {
 			t.Errorf("open in a virtual host that does not exist: %v", err)
 		}
+		n.applyMu.Lock()
+		defer n.applyMu.Unlock()
 		if len(n.sessions) != 0 {
 			t.Error("a refused session stays")
 		}
@@ -223,8 +237,8 @@ func TestIdle(t *testing.T) {
 		if after := c.logLen(); after != before {
 			t.Errorf("%d entries in an idle hour", after-before)
 		}
-		if d.ended != "" {
-			t.Errorf("disconnected: %s", d.ended)
+		if d.end() != "" {
+			t.Errorf("disconnected: %s", d.end())
 		}
 	})
 }
@@ -239,15 +253,15 @@ func TestHalfDead(t *testing.T) {
 		c.depose(0)
 		c.step.Unlock()
 		time.Sleep(7 * time.Second)
-		if idle.ended != "" {
+		if idle.end() != "" {
 			t.Error("clients closed too early")
 		}
 		if err := n.Ready(); !errors.Is(err, errNoLeader) {
 			t.Errorf("ready without a leader: %v", err)
 		}
 		time.Sleep(5 * time.Second)
-		if !strings.Contains(idle.ended, "majority") {
-			t.Errorf("clients not closed: %q", idle.ended)
+		if !strings.Contains(idle.end(), "majority") {
+			t.Errorf("clients not closed: %q", idle.end())
 		}
 		if _, err := n.OpenSession(t.Context(), SessionSpec{VHost: "/"}, &door{}); !errors.Is(err, ErrNotAccepting) {
 			t.Errorf("open at a node that is cut off: %v", err)
@@ -267,7 +281,7 @@ func TestNodeDown(t *testing.T) {
 		session(t, c.nodes[2].node)
 		session(t, c.nodes[1].node)
 		c.step.Lock()
-		c.nodes[2].up = false
+		c.nodes[2].setUp(false)
 		c.nodes[2].cancel()
 		c.step.Unlock()
 		<-c.nodes[2].done
@@ -303,13 +317,9 @@ func TestAlarm(t *testing.T) {
 		publish(t, s, 1)
 		must(t, s.Submit(t.Context(), (&fsm.Get{Ref: ref(s), Queue: "q"}).Append(nil)))
 		must(t, s.AwaitPublish(t.Context()))
-		ill := c.nodes[2].node
-		ill.cfg.MemoryWatermarkBytes = 1
+		c.nodes[2].resident.Store(1 << 60)
 		time.Sleep(3 * time.Second)
-		d.mu.Lock()
-		blocked := slices.Clone(d.blocked)
-		d.mu.Unlock()
-		if !slices.Equal(blocked, []string{"low on memory"}) {
+		if blocked := d.told(); !slices.Equal(blocked, []string{"low on memory"}) {
 			t.Errorf("told %q", blocked)
 		}
 		waited := make(chan error, 1)
@@ -326,14 +336,14 @@ func TestAlarm(t *testing.T) {
 		}
 		_, late := session(t, c.nodes[0].node)
 		time.Sleep(100 * time.Millisecond)
-		if !slices.Equal(late.blocked, []string{"low on memory"}) {
-			t.Errorf("a new session was told %q", late.blocked)
+		if told := late.told(); !slices.Equal(told, []string{"low on memory"}) {
+			t.Errorf("a new session was told %q", told)
 		}
-		ill.cfg.MemoryWatermarkBytes = 1 << 50
+		c.nodes[2].resident.Store(0)
 		must(t, <-waited)
 		time.Sleep(time.Second)
-		if d.blocked[len(d.blocked)-1] != "" {
-			t.Errorf("told %q in the end", d.blocked)
+		if told := d.told(); told[len(told)-1] != "" {
+			t.Errorf("told %q in the end", told)
 		}
 	})
 }
@@ -356,7 +366,7 @@ func TestMarks(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second)
-		if v := c.nodes[1].node.flow.verified; v == 0 {
+		if _, v := c.nodes[1].node.flow.leaderAlarms(); v == 0 {
 			t.Error("nobody says that a majority agrees")
 		}
 	})
@@ -381,7 +391,7 @@ func TestVerdicts(t *testing.T) {
 		b.Hash = a.Hash
 		must(t, c.nodes[0].Propose(t.Context(), fsm.AppendVerify(nil, markOf(n.node).Index, 3, []fsm.DigestReport{a, b})))
 		time.Sleep(time.Second)
-		if n.fatal == nil {
+		if n.fatalError() == nil {
 			t.Error("an outvoted node goes on")
 		}
 	})
@@ -392,7 +402,7 @@ func markOf(n *Node) DigestStatus { return n.status().Digest }
 // TestStatusJSON keeps the shape that scripts rely on.
 func TestStatusJSON(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, c *memCluster) {
-		c.nodes[2].cut = true
+		c.nodes[2].setCut(true)
 		b, err := json.Marshal(c.nodes[0].node.ClusterStatus(t.Context()))
 		must(t, err)
 		var got map[string]any
@@ -479,10 +489,10 @@ func TestStopLeader(t *testing.T) {
 		if d.count(fsm.Published, 0) != 1 {
 			t.Error("what was sent before was not confirmed")
 		}
-		if !strings.Contains(d.ended, "shutdown") {
-			t.Errorf("ended with %q", d.ended)
+		if !strings.Contains(d.end(), "shutdown") {
+			t.Errorf("ended with %q", d.end())
 		}
-		if c.leader == 0 {
+		if c.leads() == 0 {
 			t.Error("it leads still")
 		}
 		time.Sleep(time.Second)
@@ -528,7 +538,7 @@ func TestStopIsBounded(t *testing.T) {
 			c.step.Unlock()
 			publish(t, s, 1)
 			bounded(t, c.nodes[1].node)
-			if d.ended == "" {
+			if d.end() == "" {
 				t.Error("its clients were not told")
 			}
 		})

@@ -25,7 +25,8 @@ func (n *Node) sample(ctx context.Context) {
 	ticks := time.NewTicker(sampleEvery)
 	defer ticks.Stop()
 	for {
-		a := n.judge(n.flow.ownAlarms(), residentBytes(), diskFreeBytes(n.cfg.DataDir))
+		resident, free := n.measure()
+		a := n.judge(n.flow.ownAlarms(), resident, free)
 		if n.flow.sampled(a) {
 			n.logger.Warn("alarms changed", "alarms", a.String())
 		}

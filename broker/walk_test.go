@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -278,7 +279,10 @@ func (w *walk) act() bool {
 		}
 		cl.publish()
 	case k < 48:
-		return len(c.streams) > 0 && c.read(c.streams[r.IntN(len(c.streams))])
+		c.mu.Lock()
+		streams := slices.Clone(c.streams)
+		c.mu.Unlock()
+		return len(streams) > 0 && c.read(streams[r.IntN(len(streams))])
 	case k < 58:
 		return c.propose(1 + r.IntN(3))
 	case k < 68:

@@ -268,7 +268,8 @@ func (r *fieldReader) reports() []DigestReport {
 	return reports
 }
 
-// CheckItem decodes an item wholly and reports the first fault. The leader calls it before it admits an item from a stream: what is in the log must decode.
+// CheckItem decodes an item wholly and reports the first fault. The leader calls it before it admits an item from a stream: what is in the log must decode,
+// and a feature level that this program does not know would end every replica like it.
 func CheckItem(encoded []byte) error {
 	kind, payload, rest, err := splitItem(encoded)
 	if err != nil {
@@ -280,6 +281,9 @@ func CheckItem(encoded []byte) error {
 	it, err := decodeItem(kind, payload)
 	if err != nil {
 		return err
+	}
+	if it.level > FeatureLevelMax {
+		return fmt.Errorf("fsm: %v %d: %w", kind, it.level, errValue)
 	}
 	for n, b := 0, it.commands; len(b) > 0; n++ {
 		kind, ref, payload, rest, err := decodeCommandHead(b)

@@ -23,7 +23,7 @@ func exampleItems() (encoded [][]byte, decoded []item) {
 			AppendTick(nil),
 			AppendMark(nil),
 			AppendVerify(nil, 0x2122232425262728, 3, reports),
-			AppendFeatureLevel(nil, 0x31323334),
+			AppendFeatureLevel(nil, 1),
 		}, []item{
 			{kind: itemBatch, Origin: origin, seq: 0x1112131415161718, commands: commands},
 			{kind: itemOriginOpen, Origin: origin},
@@ -31,7 +31,7 @@ func exampleItems() (encoded [][]byte, decoded []item) {
 			{kind: itemTick},
 			{kind: itemMark},
 			{kind: itemVerify, markIndex: 0x2122232425262728, voters: 3, reports: reports},
-			{kind: itemFeatureLevel, level: 0x31323334},
+			{kind: itemFeatureLevel, level: 1},
 		}
 }
 
@@ -120,7 +120,7 @@ func drawItem(t *rapid.T) ([]byte, item) {
 			}
 		}
 	case itemFeatureLevel:
-		it.level = rapid.Uint32().Draw(t, "level")
+		it.level = rapid.Uint32Max(FeatureLevelMax).Draw(t, "level")
 	}
 	return appendItem(nil, it), it
 }
@@ -189,6 +189,7 @@ func TestItemValuesAreChecked(t *testing.T) {
 		"reports descend":      {verify(2, report("n2"), report("n1")), errValue},
 		"fewer than announced": {verify(255, report("n1")), errTruncated},
 		"more than announced":  {verify(0, report("n1")), errTrailing},
+		"a level of tomorrow":  {AppendFeatureLevel(nil, FeatureLevelMax+1), errValue},
 		"kind 0":               {endItem(beginItem(nil, 0), 0), errKind},
 		"huge":                 {[]byte{1, 0xff, 0xff, 0xff, 0xff}, errTruncated},
 	} {

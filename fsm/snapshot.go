@@ -103,7 +103,7 @@ func Restore(o Options, r io.Reader) (*State, error) {
 
 // readSections reads up to the empty section and returns what they hold. Memory grows with what was really read.
 func readSections(r io.Reader) (b []byte, err error) {
-	section := make([]byte, sectionHeadBytes+sectionBytesMax+sectionTailBytes)
+	section := make([]byte, sectionHeadBytes+sectionTailBytes)
 	for {
 		if _, err := io.ReadFull(r, section[:sectionHeadBytes]); err != nil {
 			return nil, fmt.Errorf("%w: section: %w", ErrSnapshot, err)
@@ -113,6 +113,7 @@ func readSections(r io.Reader) (b []byte, err error) {
 			return nil, fmt.Errorf("%w: a section of %d bytes", ErrSnapshot, size)
 		}
 		end := sectionHeadBytes + int(size)
+		section = append(section[:sectionHeadBytes], make([]byte, int(size)+sectionTailBytes)...)
 		if _, err := io.ReadFull(r, section[sectionHeadBytes:end+sectionTailBytes]); err != nil {
 			return nil, fmt.Errorf("%w: section: %w", ErrSnapshot, err)
 		}

@@ -17,7 +17,7 @@ import (
 
 func TestReplicasAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g := newEntryGenerator(t)
+		g := newEntryGenerator(t, rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		replicas := []*testReplica{newTestReplica(g.origins[0]), newTestReplica(g.origins[0]), newTestReplica(g.origins[0])}
 		var history []string
 		defer func() {
@@ -68,7 +68,7 @@ func (r *testReplica) Emit(e *Effect) {
 	r.effects = append(r.effects, fmt.Sprintf("%+v", c))
 }
 
-func (r *testReplica) restore(t *rapid.T) {
+func (r *testReplica) restore(t fataler) {
 	restored, err := Restore(Options{Sink: r, Check: true}, bytes.NewReader(snapshotBytes(t, r.state)))
 	if err != nil {
 		t.Fatalf("restore: %v", err)
@@ -79,13 +79,13 @@ func (r *testReplica) restore(t *rapid.T) {
 	r.state = restored
 }
 
-func snapshotBytes(t *rapid.T, s *State) []byte {
+func snapshotBytes(t fataler, s *State) []byte {
 	sn := s.Freeze()
 	defer s.Thaw(sn)
 	return writeSnapshot(t, sn)
 }
 
-func writeSnapshot(t *rapid.T, sn *Snapshot) []byte {
+func writeSnapshot(t fataler, sn *Snapshot) []byte {
 	var b bytes.Buffer
 	if n, err := sn.WriteTo(&b); err != nil || n != int64(b.Len()) {
 		t.Fatalf("WriteTo: %d of %d bytes, %v", n, b.Len(), err)
@@ -93,7 +93,7 @@ func writeSnapshot(t *rapid.T, sn *Snapshot) []byte {
 	return b.Bytes()
 }
 
-func compareReplicas(t *rapid.T, replicas []*testReplica) {
+func compareReplicas(t fataler, replicas []*testReplica) {
 	first := replicas[0]
 	want := snapshotBytes(t, first.state)
 	for i, r := range replicas[1:] {
@@ -121,7 +121,7 @@ func compareReplicas(t *rapid.T, replicas []*testReplica) {
 // entryGenerator draws entries that are mostly meaningful: it follows which origins are open and which channels they have opened, and otherwise takes small
 // numbers and few names so that commands meet.
 type entryGenerator struct {
-	t         *rapid.T
+	t         fataler
 	rand      *rand.Rand
 	state     *State // as it is before the entry that is being drawn
 	origins   []Origin
@@ -132,9 +132,14 @@ type entryGenerator struct {
 	markIndex uint64
 }
 
-func newEntryGenerator(t *rapid.T) *entryGenerator {
+// fataler is what *testing.T and *rapid.T have in common here.
+type fataler interface {
+	Fatalf(format string, args ...any)
+}
+
+func newEntryGenerator(t fataler, source rand.Source) *entryGenerator {
 	return &entryGenerator{
-		t: t, rand: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)), origins: []Origin{{"n1", 1}, {"n2", 1}, {"n2", 2}}, seqs: make(map[Origin]uint64), open: make(map[string]uint64),
+		t: t, rand: rand.New(source), origins: []Origin{{"n1", 1}, {"n2", 1}, {"n2", 2}}, seqs: make(map[Origin]uint64), open: make(map[string]uint64),
 		nowMillis: 1000, last: make(map[channelOf]uint32),
 	}
 }

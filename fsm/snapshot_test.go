@@ -1,0 +1,64 @@
+package fsm
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+)
+
+// snapshotExample is a snapshot of a state that random entries made, with its objects.
+func snapshotExample(t *testing.T, seed uint64, entries uint64) (objects, whole []byte) {
+	r := newTestReplica(Origin{"n1", 1})
+	g := newEntryGenerator(t, rand.NewPCG(seed, 0))
+	for index := uint64(1); index <= entries; index++ {
+		g.state = r.state
+		entry, _ := g.entry()
+		r.state.Apply(index, entry)
+	}
+	sn := r.state.Freeze()
+	defer r.state.Thaw(sn)
+	return sn.objects, writeSnapshot(t, sn)
+}
+
+func TestRestoreReportsDamage(t *testing.T) {
+	_, whole := snapshotExample(t, 1, 12)
+	for i := range whole {
+		damaged := bytes.Clone(whole)
+		damaged[i] ^= 1 << (i % 8)
+		if _, err := Restore(Options{}, bytes.NewReader(damaged)); !errors.Is(err, ErrSnapshot) {
+			t.Fatalf("a flipped bit of byte %d of %d gives %v", i, len(whole), err)
+		}
+	}
+	for size := range whole {
+		if _, err := Restore(Options{}, bytes.NewReader(whole[:size])); !errors.Is(err, ErrSnapshot) {
+			t.Fatalf("%d of %d bytes give %v", size, len(whole), err)
+		}
+	}
+}
+
+// A snapshot whose checksums fit and whose objects do not make sense was written by a program with a mistake; that is an error too, not a panic, and what is
+// accepted goes on.
+func TestRestoreOfSenselessObjects(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 7))
+	for seed := range uint64(6) {
+		objects, whole := snapshotExample(t, seed, 20)
+		// What follows the objects stays: the store's half.
+		s, err := Restore(Options{}, bytes.NewReader(whole))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 400 {
+			sn := s.Freeze()
+			sn.objects = bytes.Clone(objects)
+			for n := random.IntN(3); n >= 0; n-- {
+				sn.objects[random.IntN(len(objects))] = byte(random.UintN(256))
+			}
+			if random.IntN(8) == 0 {
+				sn.objects = sn.objects[:random.IntN(len(objects))]
+			}
+			restoreDamaged(t, writeSnapshot(t, sn))
+			s.Thaw(sn)
+		}
+	}
+}

@@ -12,9 +12,6 @@ FUZZ_SECONDS ?= 60
 RACE_DIRS := $(wildcard fsm broker cluster transport client)
 RACE := $(RACE_DIRS:%=./%/...)
 
-# Packages whose tests can write their golden files: those that declare the flag.
-GOLDEN = $(shell grep -rl --include=*_test.go 'flag.Bool("update"' . | xargs -r -n1 dirname | sort -u)
-
 .PHONY: help
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,8 +74,9 @@ chaos-short: ## a short chaos run, where there is one
 	@if [[ -d testing/chaos ]]; then $(GO) test -count=1 -timeout 15m -run Short ./testing/chaos/...; else echo 'no testing/chaos yet'; fi
 
 .PHONY: golden
-golden: ## write golden files anew (read the difference before you commit it; make test compares)
-	@if [[ -n "$(GOLDEN)" ]]; then $(GO) test -count=1 $(GOLDEN) -update; fi
+golden: ## write the golden files of tests that have an update flag anew (read the difference before you commit it; make test compares)
+	@packages="$$(git grep --untracked -l 'flag.Bool("update"' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|')"; \
+	for p in $$packages; do $(GO) test -count=1 "$$p" -update; done
 
 .PHONY: generate
 generate: ## write generated Go files anew

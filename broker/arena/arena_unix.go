@@ -22,7 +22,7 @@ const (
 	blockBytesMax = regionBytes / 4
 
 	chunkUnits    = store.ChunkBytes / unitBytes
-	warmChunksMax = 32
+	warmChunksMax = 128
 )
 
 // Arena implements store.Chunks. It is safe for concurrent use.

@@ -107,6 +107,35 @@ func TestManyReturned(t *testing.T) {
 	}
 }
 
+// TestStaleNodes: the slot of a removed returned entry serves another one, returned too, on another level, before the first one's node is gone.
+func TestStaleNodes(t *testing.T) {
+	s := New(HeapChunks{})
+	q := s.Queue(1)
+	var held []Entry
+	for i := range uint64(10) {
+		push(s, q, i+1, 0)
+		e, _ := q.Take(Hold{Channel: 1, Tag: i + 1, Delivery: i + 1})
+		held = append(held, e)
+	}
+	for _, e := range held {
+		q.Return(e, ReturnNode)
+	}
+	q.Remove(held[5]) // not the front: its node stays
+	if e := push(s, q, 11, 7); e != held[5] {
+		t.Fatalf("slot %d is not used again at once, but %d", held[5], e)
+	}
+	e, _ := q.Take(Hold{Channel: 1, Tag: 11, Delivery: 11})
+	q.Return(e, ReturnNode)
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	q.Each(func(Entry, Info) bool { n++; return true })
+	if n != 10 {
+		t.Fatalf("%d are ready, want 10", n)
+	}
+}
+
 // TestShared: a message in many queues lives until the last entry goes.
 func TestShared(t *testing.T) {
 	s := New(HeapChunks{})

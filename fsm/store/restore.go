@@ -88,8 +88,7 @@ func (d *decoder) queue(serial uint64) {
 
 func (d *decoder) entry(q *Queue) {
 	in := d.in
-	delta := in.uvarint()
-	id := ID{Index: q.last.Index + delta, Ordinal: in.uvarint32()}
+	id := ID{Index: q.last.Index + in.uvarint(), Ordinal: in.uvarint32()} // an index that overflows is out of order
 	flags, priority := in.byte(), in.byte()
 	deliveries, failures := in.uvarint32(), in.uvarint32()
 	var hold Hold
@@ -97,7 +96,7 @@ func (d *decoder) entry(q *Queue) {
 		hold = d.hold()
 	}
 	switch {
-	case id.Index < delta || q.pushed && !q.last.Less(id):
+	case q.pushed && !q.last.Less(id):
 		in.fail(damaged("an entry of queue %d is out of order", q.serial))
 	case flags&^flagsKnown != 0:
 		in.fail(damaged("an entry has the flags %#x", flags))

@@ -202,7 +202,7 @@ func TestForgedStreams(t *testing.T) {
 		"an unknown tag":           head + "\x02",
 		"an empty queue":           head + "\x01\x05\x00",
 		"a count without entries":  head + "\x01\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
-		"a number too long":        head + "\x01\x85\x00\x01",
+		"a number too long":        head + "\x00\x80\x00\x00" + strings.Repeat("\x00", 16),
 		"a number beyond 64 bits":  head + "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x01",
 		"a reference to nothing":   head + "\x01\x05\x01" + "\x01\x00\x00\x00\x00\x00" + "\x00",
 		"unknown flags":            head + "\x01\x05\x01" + "\x01\x00\x0c\x00\x00\x00" + content,
@@ -224,6 +224,27 @@ func TestForgedStreams(t *testing.T) {
 	}
 	if _, err := Restore(HeapChunks{}, bytes.NewReader(sections([]byte(head+"\x00\x00\x00"+strings.Repeat("\x00", 16))))); err != nil {
 		t.Errorf("the empty store, by hand: %v", err)
+	}
+}
+
+// TestSections: what the stream within might not notice.
+func TestSections(t *testing.T) {
+	empty := stream(encode(New(HeapChunks{})))
+	spoilt := sections(empty)
+	spoilt[4] ^= 1 // the checksum itself
+	for what, b := range map[string][]byte{
+		"another checksum":        spoilt,
+		"sections that are short": append(sections(empty[:9]), sections(empty[9:])...),
+		"a section of nothing":    append(make([]byte, sectionHeaderBytes), sections(empty)...),
+		"nothing at all":          nil,
+	} {
+		if _, err := Restore(HeapChunks{}, bytes.NewReader(b)); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	long := binary.LittleEndian.AppendUint32(nil, sectionBytesMax+1)
+	if _, err := Restore(HeapChunks{}, bytes.NewReader(append(long, make([]byte, sectionBytesMax+5)...))); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "65537") {
+		t.Errorf("a section too long: %v", err)
 	}
 }
 

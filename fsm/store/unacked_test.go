@@ -28,7 +28,11 @@ func TestUnackedIsItsModel(t *testing.T) {
 		var u Unacked
 		var m unackedModel
 		tag := uint64(0)
+		var takenLast uint64
 		anyTag := func(t *rapid.T) uint64 {
+			if rapid.IntRange(0, 3).Draw(t, "again") == 0 {
+				return takenLast
+			}
 			if len(m) > 0 && rapid.Bool().Draw(t, "known") {
 				return m[rapid.IntRange(0, len(m)-1).Draw(t, "at")].tag
 			}
@@ -55,6 +59,7 @@ func TestUnackedIsItsModel(t *testing.T) {
 				}
 				if ok {
 					m = slices.Delete(m, i, i+1)
+					takenLast = tag
 				}
 			},
 			"TakeFirst": func(t *rapid.T) {
@@ -101,6 +106,23 @@ func checkUnacked(t *rapid.T, u *Unacked, m unackedModel) {
 	}
 	if c := cap(u.deliveries); c > max(4*unackedKeep, 8*len(m)+2*unackedKeep) && len(m) > 0 {
 		t.Fatalf("room for %d deliveries, %d are left", c, len(m))
+	}
+}
+
+// TestUnackedGivesMemoryBack: a few old tags must not pin the memory of all that came after.
+func TestUnackedGivesMemoryBack(t *testing.T) {
+	var u Unacked
+	const n = 100_000
+	for tag := range uint64(n) {
+		u.Add(tag, 1)
+	}
+	for tag := range uint64(n) {
+		if tag%(n/10) != 0 {
+			u.Take(tag)
+		}
+	}
+	if u.Len() != 10 || cap(u.deliveries) > 4*unackedKeep {
+		t.Fatalf("%d tags have room for %d", u.Len(), cap(u.deliveries))
 	}
 }
 

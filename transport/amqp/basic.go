@@ -65,9 +65,13 @@ func (ch *channel) handleAck(arguments []byte) *exception {
 }
 
 // settle is how basic.nack and basic.reject differ.
-type settle struct{ multiple, requeue bool }
+type settle struct {
+	method            wire.MethodID
+	multiple, requeue bool
+}
 
 func (ch *channel) nack(tag uint64, how settle) {
+	ch.nackedBy.Store(uint32(how.method))
 	b := ch.conn.beginCommand()
 	b.b = (&fsm.Nack{Ref: ch.ref, Tag: tag, Multiple: how.multiple, Requeue: how.requeue}).Append(b.b)
 }

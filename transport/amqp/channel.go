@@ -40,6 +40,8 @@ type channel struct {
 	lastQueue  string // what an empty queue name means
 	closeAsked bool   // CloseChannel is submitted, which ends the incarnation in the state
 
+	nackedBy atomic.Uint32 // method of the last nack, basic.nack or basic.reject, for exceptions
+
 	// Changed with connection.mu held; the reader reads the state without.
 	atState     atomic.Uint32
 	failure     *exception // what failing will tell
@@ -189,10 +191,10 @@ func (ch *channel) handleMethod(m wire.Method) (*exception, error) {
 	case *wire.BasicGet:
 		return ch.handleGet(m)
 	case *wire.BasicReject:
-		ch.nack(m.DeliveryTag, settle{requeue: m.Requeue})
+		ch.nack(m.DeliveryTag, settle{method: m.ID(), requeue: m.Requeue})
 		return nil, nil
 	case *wire.BasicNack:
-		ch.nack(m.DeliveryTag, settle{multiple: m.Multiple, requeue: m.Requeue})
+		ch.nack(m.DeliveryTag, settle{method: m.ID(), multiple: m.Multiple, requeue: m.Requeue})
 		return nil, nil
 	case *wire.BasicRecover:
 		return ch.handleRecover(m.ID(), m.Requeue), nil

@@ -3,7 +3,6 @@ package amqp
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -195,14 +194,16 @@ func (x *exception) connectionClose() *wire.ConnectionClose {
 	return &wire.ConnectionClose{ReplyCode: uint16(x.code), ReplyText: x.replyText(), ClassID: x.method.Class(), MethodID: x.method.Method()}
 }
 
-// awaitCloseOk reads until the peer has answered connection.close, bounded. Everything else is dropped; after a malformed frame
-// there are no frames to find any more, and the peer's close is awaited.
+// awaitCloseOk reads until the peer has answered connection.close, bounded. Everything else is dropped. After a malformed frame
+// there are no frames to find any more: all is said then, and the peer gets a moment to read it.
 func (c *connection) awaitCloseOk() {
 	_ = c.socket.SetReadDeadline(time.Now().Add(c.config.CloseTimeout))
 	for {
 		f, ok, err := c.in.Next()
 		if err != nil {
-			_, _ = io.Copy(io.Discard, c.socket)
+			c.finishWriter()
+			<-c.writerDone
+			c.linger()
 			return
 		}
 		if !ok {

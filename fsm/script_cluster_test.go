@@ -22,6 +22,7 @@ type scriptCluster struct {
 	lastOf       map[channelOf]uint32 // of a connection: the last incarnation given (channel 0)
 	lastEntry    []byte
 	lastSnapshot []byte
+	limits       limits
 }
 
 // channelOf is a channel number of a connection.
@@ -69,7 +70,7 @@ const scriptStartMillis = 1_000_000
 func newScriptCluster(t *testing.T, origins []Origin) *scriptCluster {
 	c := &scriptCluster{
 		t: t, nowMillis: scriptStartMillis, origins: origins,
-		lastSeq: map[Origin]uint64{}, incarnations: map[channelOf]uint32{}, lastOf: map[channelOf]uint32{},
+		lastSeq: map[Origin]uint64{}, incarnations: map[channelOf]uint32{}, lastOf: map[channelOf]uint32{}, limits: defaultLimits(),
 	}
 	for _, o := range origins {
 		for style := range styles {
@@ -178,6 +179,7 @@ func (c *scriptCluster) restore(r *scriptReplica, snapshot []byte) {
 	if err := restored.Check(); err != nil {
 		c.t.Fatalf("%s: restored: %v", c.at, err)
 	}
+	restored.limits = c.limits
 	restored.SetLocal(r.origin)
 	restored.marked = r.state.marked // a restored replica does not vouch for an older Mark; this one computed it
 	r.state = restored

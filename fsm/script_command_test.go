@@ -29,7 +29,8 @@ import (
 //
 // Looking, with no entry:
 //
-//	show queues|sessions|origins|counts|time|deadline|level, probe COMMAND, snapshot-restore
+//	show queues|sessions|origins|counts|time|deadline|level, probe COMMAND, check, snapshot-restore
+//	limits [moves=N] [dead=N]              what an entry moves in bulk, what triagemq.dead holds: low ones make short stories
 
 // scriptLine is a parsed line.
 type scriptLine struct {
@@ -369,8 +370,9 @@ func (c *scriptCluster) origin(s string) Origin {
 
 // opened says whether a boot is the first of its node or was opened already, so that a script's later boots do not matter before they come.
 func (c *scriptCluster) opened(o Origin) bool {
+	first := slices.IndexFunc(c.origins, func(other Origin) bool { return other.Node == o.Node })
 	info, ok := c.replicas[0].state.Origin(o.Node)
-	return o.Boot == 1 || ok && info.Boot >= o.Boot
+	return c.origins[first] == o || ok && info.Boot >= o.Boot
 }
 
 // ref reads an address; fresh gives the channel a new incarnation.

@@ -165,6 +165,13 @@ func (c *scriptCluster) look(l *scriptLine, line string) (output string, ok bool
 		return c.show(s, l), true
 	case "probe":
 		return c.probe(strings.TrimPrefix(line, "probe ")), true
+	case "limits":
+		c.limits.bulkMoves = int(l.number("moves", uint64(c.limits.bulkMoves)))
+		c.limits.deadQueueMessages = int(l.number("dead", uint64(c.limits.deadQueueMessages)))
+		for _, r := range c.replicas {
+			r.state.limits = c.limits
+		}
+		return "", true
 	case "snapshot-restore":
 		for _, r := range c.replicas {
 			c.restore(r, c.snapshot(r.state))

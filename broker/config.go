@@ -22,7 +22,7 @@ type Config struct {
 	DefaultPass string
 
 	MemoryWatermarkBytes int64 // resident set above which publishers are held on all nodes
-	DiskFreeLowBytes     int64 // free bytes of DataDir's file system below which publishers are held on all nodes; 0 = not watched
+	DiskFreeLowBytes     int64 // as that, for free bytes of DataDir's file system less the size of a snapshot; 0 = not watched
 	WindowBytes          int   // batches sent or to be sent and not yet applied here; at least one batch
 	PendingBytesPerConn  int   // commands of one connection that wait for a batch; at least one Submit
 	PendingBytesTotal    int   // the same over all connections: the share of each shrinks as more of them wait
@@ -40,12 +40,13 @@ type Config struct {
 // pendingShareMin is what a connection may always have waiting, however many others wait.
 const pendingShareMin = 64 << 10
 
-// Default returns the configuration of a node that is held by nobody but itself: 60 % of the cgroup's or machine's memory, 1 GiB of free disk.
+// Default returns the configuration of a node that is held by nobody but itself: 60 % of the cgroup's or machine's memory, 512 MiB of free disk beside a snapshot
+// (two segments of the log, their successors being written, and the window, with something to spare).
 func Default() Config {
 	return Config{
 		Name: "n1", Version: "0.0.0",
 		DefaultUser: "guest", DefaultPass: "guest",
-		MemoryWatermarkBytes: MemoryShareBytes(0.6), DiskFreeLowBytes: 1 << 30,
+		MemoryWatermarkBytes: MemoryShareBytes(0.6), DiskFreeLowBytes: 512 << 20,
 		WindowBytes: 4 << 20, PendingBytesPerConn: 1 << 20, PendingBytesTotal: 256 << 20,
 		Chunks: store.HeapChunks{}, Clock: SystemClock{}, Logger: hclog.NewNullLogger(),
 		Fatal: func(err error) { panic(err) },

@@ -606,7 +606,7 @@ func TestAlarmHysteresis(t *testing.T) {
 		{1000, 1000, 0}, {1001, 999, alarmMemory | alarmDisk}, {999, 1099, alarmMemory | alarmDisk}, {-1, -1, alarmMemory | alarmDisk},
 		{950, 1099, alarmDisk}, {950, 1100, 0},
 	} {
-		if a = n.judge(a, step.rss, step.free); a != step.want {
+		if a = n.judge(a, step.rss, step.free, 0); a != step.want {
 			t.Errorf("resident %d, free %d: %v, want %v", step.rss, step.free, a, step.want)
 		}
 	}

@@ -15,20 +15,20 @@ const compactBytes = 64 << 10
 type replica struct {
 	options fsm.Options // Chunks is replaced for each State
 
-	mu    sync.RWMutex // guards what follows: Apply, Freeze, Thaw and Restore write, views and probes read
-	state *fsm.State
-	arena *arena // of state
-	local fsm.Origin
+	mu     sync.RWMutex // guards what follows: Apply, Freeze, Thaw and Restore write, views and probes read
+	state  *fsm.State
+	bodies *bodies // of state
+	local  fsm.Origin
 }
 
 func newReplica(options fsm.Options) *replica {
 	r := &replica{options: options}
-	r.arena = newArena(options.Chunks)
-	r.state = fsm.New(r.with(r.arena))
+	r.bodies = newBodies(options.Chunks)
+	r.state = fsm.New(r.with(r.bodies))
 	return r
 }
 
-func (r *replica) with(a *arena) fsm.Options {
+func (r *replica) with(a *bodies) fsm.Options {
 	o := r.options
 	o.Chunks = a
 	return o
@@ -58,7 +58,7 @@ func (r *replica) setLocal(o fsm.Origin) {
 
 // restore builds a State from a snapshot aside and then puts it in the place of the old one.
 func (r *replica) restore(from io.Reader) (swap func() uint64, err error) {
-	a := newArena(r.options.Chunks)
+	a := newBodies(r.options.Chunks)
 	state, err := fsm.Restore(r.with(a), from)
 	if err != nil {
 		a.retire()
@@ -67,8 +67,8 @@ func (r *replica) restore(from io.Reader) (swap func() uint64, err error) {
 	return func() uint64 {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.arena.retire()
-		r.state, r.arena = state, a
+		r.bodies.retire()
+		r.state, r.bodies = state, a
 		r.state.SetLocal(r.local)
 		return r.state.Applied()
 	}, nil
@@ -83,15 +83,15 @@ type Frozen interface {
 type frozenState struct {
 	replica  *replica
 	state    *fsm.State
-	arena    *arena
+	bodies   *bodies
 	snapshot *fsm.Snapshot
 }
 
 func (r *replica) freeze() *frozenState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.arena.pins++
-	return &frozenState{replica: r, state: r.state, arena: r.arena, snapshot: r.state.Freeze()}
+	r.bodies.pins++
+	return &frozenState{replica: r, state: r.state, bodies: r.bodies, snapshot: r.state.Freeze()}
 }
 
 // WriteTo implements io.WriterTo; it runs beside Apply.
@@ -102,22 +102,22 @@ func (f *frozenState) Release() {
 	f.replica.mu.Lock()
 	defer f.replica.mu.Unlock()
 	f.state.Thaw(f.snapshot)
-	f.arena.unpin()
+	f.bodies.unpin()
 }
 
-// arena is the body memory of one State, so that it can be given back when a restore replaces the State: it may lie outside the Go heap. Guarded by
+// bodies is the body memory of one State, so that it can be given back when a restore replaces the State: it may lie outside the Go heap. Guarded by
 // replica.mu, but while its State is being built.
-type arena struct {
+type bodies struct {
 	from    store.Chunks
 	chunks  map[*byte][]byte
 	pins    int // frozen views that may still read
 	retired bool
 }
 
-func newArena(from store.Chunks) *arena { return &arena{from: from, chunks: map[*byte][]byte{}} }
+func newBodies(from store.Chunks) *bodies { return &bodies{from: from, chunks: map[*byte][]byte{}} }
 
 // Alloc implements store.Chunks.
-func (a *arena) Alloc(sizeBytes int) []byte {
+func (a *bodies) Alloc(sizeBytes int) []byte {
 	c := a.from.Alloc(sizeBytes)
 	if len(c) > 0 {
 		a.chunks[&c[0]] = c
@@ -126,24 +126,24 @@ func (a *arena) Alloc(sizeBytes int) []byte {
 }
 
 // Free implements store.Chunks.
-func (a *arena) Free(chunk []byte) {
+func (a *bodies) Free(chunk []byte) {
 	if len(chunk) > 0 {
 		delete(a.chunks, &chunk[0])
 	}
 	a.from.Free(chunk)
 }
 
-func (a *arena) retire() {
+func (a *bodies) retire() {
 	a.retired = true
 	a.freeAll()
 }
 
-func (a *arena) unpin() {
+func (a *bodies) unpin() {
 	a.pins--
 	a.freeAll()
 }
 
-func (a *arena) freeAll() {
+func (a *bodies) freeAll() {
 	if !a.retired || a.pins > 0 {
 		return
 	}

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -26,7 +24,7 @@ func (n *Node) sample(ctx context.Context) {
 	defer ticks.Stop()
 	for {
 		resident, free := n.measure()
-		a := n.judge(n.flow.ownAlarms(), resident, free)
+		a := n.judge(n.flow.ownAlarms(), resident, free, n.LiveBytes())
 		if n.flow.sampled(a) {
 			n.logger.Warn("alarms changed", "alarms", a.String())
 		}
@@ -38,8 +36,9 @@ func (n *Node) sample(ctx context.Context) {
 	}
 }
 
-// judge applies the limits with their hysteresis; -1 stands for an unknown figure, which leaves its alarm as it is.
-func (n *Node) judge(before alarms, residentBytes, freeBytes int64) alarms {
+// judge applies the limits with their hysteresis; -1 stands for an unknown figure, which leaves its alarm as it is. The disk has to have room for a snapshot of
+// the live state beside what the log needs.
+func (n *Node) judge(before alarms, residentBytes, freeBytes, liveBytes int64) alarms {
 	a := before
 	limit := n.cfg.MemoryWatermarkBytes
 	switch {
@@ -49,9 +48,9 @@ func (n *Node) judge(before alarms, residentBytes, freeBytes int64) alarms {
 	case residentBytes <= limit/100*memoryClearPercent:
 		a &^= alarmMemory
 	}
-	limit = n.cfg.DiskFreeLowBytes
+	limit = n.cfg.DiskFreeLowBytes + liveBytes
 	switch {
-	case freeBytes < 0:
+	case n.cfg.DiskFreeLowBytes == 0 || freeBytes < 0:
 	case freeBytes < limit:
 		a |= alarmDisk
 	case freeBytes >= limit/100*diskClearPercent:
@@ -75,15 +74,6 @@ func residentBytes() int64 {
 		return -1
 	}
 	return pages * int64(os.Getpagesize())
-}
-
-// diskFreeBytes is what an ordinary user may still write below dir, -1 if unknown.
-func diskFreeBytes(dir string) int64 {
-	var st unix.Statfs_t
-	if dir == "" || unix.Statfs(dir, &st) != nil {
-		return -1
-	}
-	return int64(st.Bavail) * st.Bsize
 }
 
 // MemoryShareBytes is a share of the memory that this process may use: the lowest limit of its cgroup and those above it, or the machine's memory.

@@ -44,6 +44,7 @@ type Config struct {
 	CommitTimeout    time.Duration // raft's; followers learn of commits sooner, by commit notices
 	LogWriteBound    time.Duration // a log or vote write that takes longer ends the process
 	LogStore         LogKind
+	LogSegmentBytes  int   // of raft-wal; compaction frees whole segments
 	LogCacheBytes    int64 // recent entries kept in memory
 
 	// A snapshot is taken when more than max(SnapshotBytes, Machine.LiveBytes) were applied since the last one. Behind it the log keeps TrailingTime
@@ -64,7 +65,7 @@ func Default() Config {
 		PeerAddr: "127.0.0.1:7672", GossipAddr: "127.0.0.1:7946", BootstrapExpect: 1,
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
 		CommitTimeout: 50 * time.Millisecond, LogWriteBound: 5 * time.Second,
-		LogStore: LogWAL, LogCacheBytes: 32 << 20,
+		LogStore: LogWAL, LogSegmentBytes: 64 << 20, LogCacheBytes: 32 << 20,
 		SnapshotBytes: 64 << 20, TrailingBytes: 1 << 30, TrailingTime: time.Minute,
 		Logger: hclog.Default(),
 		Fatal: func(err error) {
@@ -93,6 +94,7 @@ func (c *Config) Validate() error {
 	fail(c.LeaseTimeout > c.HeartbeatTimeout || c.LeaseTimeout < 20*time.Millisecond, "lease time-out %v: 20ms to the heartbeat time-out", c.LeaseTimeout)
 	fail(c.CommitTimeout < time.Millisecond, "commit time-out %v is below 1ms", c.CommitTimeout)
 	fail(c.LogWriteBound <= 0, "log write bound %v is not positive", c.LogWriteBound)
+	fail(c.LogSegmentBytes < 64<<10, "log segments of %d bytes: at least 64 KiB", c.LogSegmentBytes)
 	fail(c.LogCacheBytes < 0, "log cache of %d bytes", c.LogCacheBytes)
 	fail(c.SnapshotBytes <= 0, "snapshot threshold of %d bytes", c.SnapshotBytes)
 	fail(c.TrailingBytes < 0 || c.TrailingTime < 0, "trailing log of %d bytes, %v", c.TrailingBytes, c.TrailingTime)

@@ -11,10 +11,7 @@ import (
 	"github.com/triagemq/triagemq/cluster/guard"
 )
 
-const (
-	segmentBytes = 64 << 20 // of raft-wal; a compaction deletes whole segments
-	snapshotKeep = 2        // the older one serves where the newer one is damaged
-)
+const snapshotKeep = 2 // the older one serves where the newer one is damaged
 
 // stores is what raft keeps on disk, each behind its guard.
 type stores struct {
@@ -77,7 +74,7 @@ func (g *Group) openInnerLog(s *stores) (raft.LogStore, error) {
 		}
 		return b, err
 	}
-	w, err := guard.OpenWAL(dir, segmentBytes, newRaftLog(g.cfg.Logger.Named("wal")))
+	w, err := guard.OpenWAL(dir, g.cfg.LogSegmentBytes, newRaftLog(g.cfg.Logger.Named("wal")))
 	if err == nil {
 		s.closers = append(s.closers, w.Close)
 	}

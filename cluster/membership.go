@@ -27,6 +27,7 @@ type membership struct {
 	addr    string // gossip address as others dial it
 	list    *memberlist.Memberlist
 	changed chan struct{} // something to look at; capacity 1
+	unheard bool          // the latest word may have reached nobody; update's own
 
 	mu      sync.Mutex // guards what follows; memberlist's callbacks run under its own lock
 	self    gossipMeta
@@ -45,6 +46,7 @@ const (
 	joinBackoff  = 200 * time.Millisecond
 	joinInterval = 5 * time.Second
 	leaveBound   = time.Second
+	updateBound  = 500 * time.Millisecond // a broadcast takes about 200 ms
 )
 
 func openMembership(cfg *Config, self gossipMeta) (*membership, error) {
@@ -86,6 +88,7 @@ func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
 		conf.SecretKey = mux.DeriveKey(cfg.Secret, "gossip")
 	}
 	conf.GossipInterval = 100 * time.Millisecond // metas reach all within a second
+	conf.PushPullInterval = 5 * time.Second      // what a lost broadcast costs at most
 	conf.TCPTimeout = 2 * time.Second
 	conf.DeadNodeReclaimTime = 10 * time.Second // a server may come back under another address
 	conf.Logger = log.New(gossipLog{m.log}, "", 0)
@@ -93,7 +96,9 @@ func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
 	return conf, nil
 }
 
-// update changes what this node tells of itself, and spreads it.
+// update changes what this node tells of itself, and spreads it. memberlist can lose a broadcast: its queue starts numbering anew when it runs empty, and two
+// items of one number, length and count of transmissions replace one another. UpdateNode then times out; what nobody may have heard is told again the next
+// time, or a cluster of three would wait for each other's word until the next exchange of full states. One goroutine calls update.
 func (m *membership) update(change func(*gossipMeta)) {
 	m.mu.Lock()
 	before := m.self
@@ -101,11 +106,10 @@ func (m *membership) update(change func(*gossipMeta)) {
 	m.self.View = hashView(m.viewLocked())
 	same := m.self == before
 	m.mu.Unlock()
-	if same {
+	if same && !m.unheard {
 		return
 	}
-	// An error says that nobody heard it yet; memberlist's exchange of full states repeats it.
-	_ = m.list.UpdateNode(time.Second)
+	m.unheard = m.list.UpdateNode(updateBound) != nil
 }
 
 // viewLocked is the set of live servers, this one included, sorted.

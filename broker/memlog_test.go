@@ -37,7 +37,7 @@ type memCluster struct {
 	streams []*memStream
 	boots   map[string]uint64
 	kick    chan struct{}
-	latency time.Duration // of a commit, for pump
+	stalled atomic.Bool // the leader commits nothing
 
 	mutant     string
 	lastStream [2]uint64 // by mutant StreamOnce: node, term
@@ -352,6 +352,9 @@ func (c *memCluster) restore(from, to int) bool {
 
 // turn takes every step that can be taken once, and reports whether there was one.
 func (c *memCluster) turn() (moved bool) {
+	if c.stalled.Load() {
+		return false
+	}
 	c.mu.Lock()
 	streams := slices.Clone(c.streams)
 	c.mu.Unlock()
@@ -362,9 +365,6 @@ func (c *memCluster) turn() (moved bool) {
 	}
 	for c.propose(8) {
 		moved = true
-	}
-	if c.latency > 0 && moved {
-		time.Sleep(c.latency)
 	}
 	for c.commit() {
 		moved = true

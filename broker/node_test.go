@@ -205,6 +205,7 @@ func TestOperate(t *testing.T) {
 		if _, err := n.Operate(t.Context(), create); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		if got := c.nodes[2].node.Counts().VHosts; got != 2 {
 			t.Errorf("%d virtual hosts on another node, want 2", got)
 		}
@@ -272,6 +273,37 @@ func TestHalfDead(t *testing.T) {
 		c.step.Unlock()
 		<-opened
 		session(t, n)
+	})
+}
+
+// TestStalledBatch: a leader that answers and commits nothing is as good as none.
+func TestStalledBatch(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, c *memCluster) {
+		s, busy := session(t, c.nodes[1].node)
+		_, idle := session(t, c.nodes[2].node)
+		time.Sleep(time.Second)
+		c.stalled.Store(true)
+		publish(t, s, 1)
+		time.Sleep(9 * time.Second)
+		if busy.end() != "" {
+			t.Error("clients closed too early")
+		}
+		time.Sleep(3 * time.Second)
+		if busy.end() == "" || idle.end() != "" {
+			t.Errorf("the node with a batch that does not apply: %q; the idle one: %q", busy.end(), idle.end())
+		}
+		if err := s.Submit(t.Context(), nil); !errors.Is(err, ErrSessionOver) {
+			t.Errorf("submit: %v", err)
+		}
+		c.stalled.Store(false)
+		notify(c.kick)
+		time.Sleep(time.Second)
+		if err := c.nodes[1].node.Ready(); err != nil {
+			t.Error(err)
+		}
+		if got := busy.count(fsm.Published, 0); got != 0 {
+			t.Errorf("%d confirms after the end", got)
+		}
 	})
 }
 

@@ -206,7 +206,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	bad(validName(c.NodeID), "--node-id %q: want 1 to 64 of a-z A-Z 0-9 . _ -", c.NodeID)
+	bad(validName(c.NodeID), "--node-id %q: want 1 to 40 of a-z A-Z 0-9 . _ -", c.NodeID)
 	bad(c.DataDir != "", "--data-dir is empty")
 	for _, a := range []struct{ flag, addr string }{{"amqp-addr", c.AMQPAddr}, {"http-addr", c.HTTPAddr}, {"peer-addr", c.PeerAddr}, {"gossip-addr", c.GossipAddr}} {
 		_, _, err := net.SplitHostPort(a.addr)
@@ -230,7 +230,7 @@ func (c *Config) Validate() error {
 }
 
 func validName(s string) bool {
-	ok := len(s) >= 1 && len(s) <= 64
+	ok := len(s) >= 1 && len(s) <= 40
 	for _, r := range s {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
 	}
@@ -246,4 +246,13 @@ func (c *Config) Settings() []any {
 	var kv []any
 	fs.VisitAll(func(f *flag.Flag) { kv = append(kv, strings.ReplaceAll(f.Name, "-", "_"), f.Value.String()) })
 	return append(kv, "cluster_secret", map[bool]string{true: "(hidden)", false: "none"}[len(c.ClusterSecret) > 0])
+}
+
+// advertised replaces the host of an address by --advertise-host, where that is set.
+func (c *Config) advertised(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil || c.AdvertiseHost == "" {
+		return addr
+	}
+	return net.JoinHostPort(c.AdvertiseHost, port)
 }

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// readyBound is how long a new cluster may take before dev gives up and shows why.
+const readyBound = 60 * time.Second
+
+type devFlags struct {
+	nodes                                int
+	dataDir                              string
+	amqpPort, httpPort, peerPort, gossip int
+}
+
+// dev starts a cluster of processes on loopback and stops them when it is told to stop.
+func dev(args []string) error {
+	if len(args) > 0 && args[0] == "start-node" {
+		return devStartNode(args[1:])
+	}
+	f, err := parseDev(args)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	plan, remove, err := devPlan(f)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	if err := plan.save(); err != nil {
+		return err
+	}
+	defer plan.stop()
+	for _, n := range plan.Nodes {
+		if err := n.start(plan.Binary); err != nil {
+			return err
+		}
+	}
+	if err := plan.awaitReady(readyBound, signals); err != nil {
+		return err
+	}
+	plan.print(os.Stdout)
+	<-signals
+	fmt.Println("stopping")
+	return nil
+}
+
+func parseDev(args []string) (devFlags, error) {
+	var f devFlags
+	fs := flag.NewFlagSet("triagemq dev", flag.ContinueOnError)
+	fs.IntVar(&f.nodes, "nodes", 3, "`number` of nodes n1..nN, 1 to 9")
+	fs.StringVar(&f.dataDir, "data-dir", "", "`folder` whose data stays for the next run; without it the data is temporary")
+	fs.IntVar(&f.amqpPort, "amqp-port", 5672, "AMQP `port` of n1; node k listens on this + k-1")
+	fs.IntVar(&f.httpPort, "http-port", 15672, "HTTP `port` of n1")
+	fs.IntVar(&f.peerPort, "peer-port", 7672, "peer `port` of n1")
+	fs.IntVar(&f.gossip, "gossip-port", 7946, "gossip `port` of n1")
+	fs.Usage = func() {
+		fmt.Fprintf(fs.Output(), "Usage: triagemq dev [flags]\n       triagemq dev start-node NAME --data-dir DIR\n\n"+
+			"Runs a cluster on loopback, each node a process of its own. A node that dies stays dead until start-node starts it\n"+
+			"again. Ctrl-C stops all. DIR/NAME/triagemq.pid and triagemq.log belong to each node.\n\n")
+		fs.PrintDefaults()
+	}
+	if err := fs.Parse(args); err != nil {
+		return f, err
+	}
+	if fs.NArg() > 0 {
+		return f, fmt.Errorf("unexpected argument %q (triagemq dev --help)", fs.Arg(0))
+	}
+	if f.nodes < 1 || f.nodes > 9 {
+		return f, fmt.Errorf("--nodes %d: want 1 to 9", f.nodes)
+	}
+	for name, port := range map[string]int{"amqp": f.amqpPort, "http": f.httpPort, "peer": f.peerPort, "gossip": f.gossip} {
+		if port < 1 || port+f.nodes-1 > 65535 {
+			return f, fmt.Errorf("--%s-port %d: want 1 to %d", name, port, 65536-f.nodes)
+		}
+	}
+	return f, nil
+}
+
+// devPlan lays out the nodes; remove deletes a temporary folder.
+func devPlan(f devFlags) (plan *devCluster, remove func(), err error) {
+	remove = func() {}
+	dir := f.dataDir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "triagemq-dev-"); err != nil {
+			return nil, nil, err
+		}
+		remove = func() { os.RemoveAll(dir) }
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, nil, err
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	plan = &devCluster{Dir: dir, Binary: binary}
+	var join []string
+	for k := range f.nodes {
+		join = append(join, loopback(f.gossip+k))
+	}
+	for k := range f.nodes {
+		n := devNode{Name: fmt.Sprintf("n%d", k+1), AMQP: loopback(f.amqpPort + k), HTTP: loopback(f.httpPort + k)}
+		n.Dir = filepath.Join(dir, n.Name)
+		n.Args = []string{"server", "--node-id", n.Name, "--data-dir", n.Dir, "--amqp-addr", n.AMQP, "--http-addr", n.HTTP,
+			"--peer-addr", loopback(f.peerPort + k), "--gossip-addr", loopback(f.gossip + k)}
+		if f.nodes > 1 {
+			n.Args = append(n.Args, "--join", strings.Join(join, ","), "--bootstrap-expect", fmt.Sprint(f.nodes))
+		}
+		plan.Nodes = append(plan.Nodes, n)
+	}
+	if err := errors.Join(plan.checkFree()...); err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return plan, remove, nil
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// checkFree finds nodes that still run in this folder and ports that others hold, before anything starts.
+func (p *devCluster) checkFree() (errs []error) {
+	for _, n := range p.Nodes {
+		if pid, ok := n.running(); ok {
+			errs = append(errs, fmt.Errorf("%s of an earlier run is still alive in %s (process %d): stop it first", n.Name, n.Dir, pid))
+			continue
+		}
+		for i := 5; i < len(n.Args) && strings.HasPrefix(n.Args[i], "--"); i += 2 {
+			if !strings.HasSuffix(n.Args[i], "-addr") {
+				continue
+			}
+			l, err := net.Listen("tcp", n.Args[i+1])
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s cannot listen on %s: %w; choose other ports with --amqp-port, --http-port, --peer-port, --gossip-port", n.Name, n.Args[i+1], err))
+				continue
+			}
+			l.Close()
+		}
+	}
+	return errs
+}
+
+func (p *devCluster) print(w *os.File) {
+	fmt.Fprintf(w, "TriageMQ cluster of %d, data in %s\n\n", len(p.Nodes), p.Dir)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "NODE\tAMQP\tHTTP\tPROCESS")
+	for _, n := range p.Nodes {
+		pid, _ := n.running()
+		fmt.Fprintf(t, "%s\tamqp://guest:guest@%s\thttp://%s\t%d\n", n.Name, n.AMQP, n.HTTP, pid)
+	}
+	t.Flush()
+	fmt.Fprintf(w, "\nConnect any AMQP 0-9-1 client to any node. Ctrl-C stops the cluster.\n")
+}
+
+func devStartNode(args []string) error {
+	fs := flag.NewFlagSet("triagemq dev start-node", flag.ContinueOnError)
+	dir := fs.String("data-dir", "", "the `folder` that triagemq dev was given, or printed")
+	name := ""
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if name == "" {
+		name = fs.Arg(0)
+	}
+	if name == "" || *dir == "" {
+		return errors.New("usage: triagemq dev start-node NAME --data-dir DIR")
+	}
+	p, err := loadDev(*dir)
+	if err != nil {
+		return err
+	}
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		if n.Name != name {
+			continue
+		}
+		if pid, ok := n.running(); ok {
+			return fmt.Errorf("%s already runs (process %d)", name, pid)
+		}
+		if err := n.start(p.Binary); err != nil {
+			return err
+		}
+		return n.awaitAlive(10 * time.Second)
+	}
+	return fmt.Errorf("no node %q in %s", name, *dir)
+}

@@ -1,0 +1,139 @@
+// Package node is the composition root: it puts the packages together into one running node, and takes them apart again.
+//
+// Nothing else knows both the broker and the cluster. A Node owns what Open opened; Close ends it in the reverse order. Start reading at Open.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/triagemq/triagemq/broker"
+	"github.com/triagemq/triagemq/broker/arena"
+	"github.com/triagemq/triagemq/cluster"
+	"github.com/triagemq/triagemq/transport/amqp"
+	"github.com/triagemq/triagemq/transport/http"
+)
+
+// Node is one running node.
+type Node struct {
+	cfg    Config
+	log    hclog.Logger
+	broker *broker.Node
+	http   *http.Server
+	group  *cluster.Group
+	amqp   *amqp.Server
+	runs   sync.WaitGroup // the broker's Run
+	end    context.CancelFunc
+}
+
+// Open starts a node and returns when its doors are bound; it serves clients once it has a leader and its origin is open. On an error nothing stays open.
+func Open(cfg Config) (n *Node, err error) {
+	n = &Node{cfg: cfg, log: logger(cfg.LogLevel), end: func() {}}
+	n.log.Info("starting", append([]any{"version", Version, "pid", os.Getpid()}, cfg.Settings()...)...)
+	defer func() {
+		if err != nil {
+			n.Close(context.Background())
+			n = nil
+		}
+	}()
+	// 1. The broker's state machine: the log replays into it as soon as the group opens.
+	if n.broker, err = broker.New(n.brokerConfig()); err != nil {
+		return n, err
+	}
+	// 2. HTTP, so that probes see a node that is still replaying its log.
+	n.http = http.New(n.broker, n.log.Named("http"))
+	if _, err = n.http.Open(cfg.HTTPAddr); err != nil {
+		n.http = nil
+		return n, fmt.Errorf("--http-addr: %w", err)
+	}
+	// 3. The log: data folder, peer port, gossip, raft. From here on entries are applied.
+	if n.group, err = cluster.Open(n.clusterConfig(), machine{n.broker}); err != nil {
+		return n, err
+	}
+	// 4. The broker's side of the log: origin, pipeline, duties.
+	ctx, cancel := context.WithCancel(context.Background())
+	n.end = cancel
+	n.runs.Go(func() {
+		if err := n.broker.Run(ctx, replicatedLog{n.group}); err != nil && !errors.Is(err, context.Canceled) {
+			n.fatal(err)
+		}
+	})
+	// 5. The door for clients.
+	n.amqp = amqp.New(n.amqpConfig(), amqp.ForNode(n.broker))
+	if err = n.amqp.Open(cfg.AMQPAddr); err != nil {
+		n.amqp = nil
+		return n, fmt.Errorf("--amqp-addr: %w", err)
+	}
+	n.log.Info("started", "amqp", cfg.AMQPAddr, "http", cfg.HTTPAddr, "node", n.group.Self())
+	return n, nil
+}
+
+// Close stops the node in an orderly way: clients see their confirms and then a forced close, another node leads before this one is gone. ctx bounds it.
+func (n *Node) Close(ctx context.Context) error {
+	var errs []error
+	if n.amqp != nil { // 5: clients are told, their last outcomes delivered
+		if err := n.broker.Stop(ctx); err != nil {
+			n.log.Warn("the stop was not clean; nothing confirmed depends on it", "error", err)
+		}
+		n.amqp.Close(ctx)
+	}
+	n.end() // 4
+	n.runs.Wait()
+	if n.group != nil { // 3
+		errs = append(errs, n.group.Close(ctx))
+	}
+	if n.http != nil { // 2
+		errs = append(errs, n.http.Close(ctx))
+	}
+	n.log.Info("stopped")
+	return errors.Join(errs...)
+}
+
+// fatal ends the process at once: what this node's disk or state says can no longer be trusted, and every further answer might be wrong.
+func (n *Node) fatal(err error) {
+	n.log.Error("this node cannot go on", "error", err)
+	os.Exit(3)
+}
+
+func (n *Node) brokerConfig() broker.Config {
+	c := broker.Default()
+	c.Name, c.Version, c.DataDir = n.cfg.NodeID, Version, n.cfg.DataDir
+	c.AMQPAddr, c.HTTPAddr, c.PeerAddr = n.cfg.advertised(n.cfg.AMQPAddr), n.cfg.advertised(n.cfg.HTTPAddr), n.cfg.advertised(n.cfg.PeerAddr)
+	c.DefaultUser, c.DefaultPass = n.cfg.DefaultUser, n.cfg.DefaultPass
+	c.MemoryWatermarkBytes = broker.MemoryShareBytes(n.cfg.MemoryWatermark)
+	c.Chunks = arena.New()
+	c.Logger, c.Fatal = n.log.Named("broker"), n.fatal
+	return c
+}
+
+func (n *Node) clusterConfig() cluster.Config {
+	c := cluster.Default()
+	c.DataDir, c.NodeID, c.Version = n.cfg.DataDir, n.cfg.NodeID, Version
+	c.PeerAddr, c.GossipAddr, c.AdvertiseHost = n.cfg.PeerAddr, n.cfg.GossipAddr, n.cfg.AdvertiseHost
+	c.AMQPAddr, c.HTTPAddr = n.cfg.advertised(n.cfg.AMQPAddr), n.cfg.advertised(n.cfg.HTTPAddr)
+	c.Join, c.BootstrapExpect, c.Secret = n.cfg.Join, n.cfg.BootstrapExpect, n.cfg.ClusterSecret
+	if len(c.Join) > 0 && c.BootstrapExpect == 1 {
+		c.BootstrapExpect = 0 // --join alone never forms a cluster
+	}
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaseTimeout = n.cfg.HeartbeatTimeout, n.cfg.ElectionTimeout, n.cfg.LeaseTimeout
+	c.LogWriteBound, c.LogStore = n.cfg.LogWriteBound, cluster.LogKind(n.cfg.LogStore)
+	c.Logger, c.Fatal = n.log.Named("cluster"), n.fatal
+	return c
+}
+
+func (n *Node) amqpConfig() amqp.Config {
+	c := amqp.Default()
+	c.Version = Version
+	c.Logger = n.log.Named("amqp")
+	return c
+}
+
+// logger writes to standard error; the packages name theirs below it.
+func logger(level string) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Name: "triagemq", Level: hclog.LevelFromString(level), Output: os.Stderr})
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -224,6 +225,24 @@ func TestForgedStreams(t *testing.T) {
 	}
 	if _, err := Restore(HeapChunks{}, bytes.NewReader(sections([]byte(head+"\x00\x00\x00"+strings.Repeat("\x00", 16))))); err != nil {
 		t.Errorf("the empty store, by hand: %v", err)
+	}
+}
+
+// TestForgeriesTheDigestMisses: it adds up all the same.
+func TestForgeriesTheDigestMisses(t *testing.T) {
+	s := New(HeapChunks{})
+	push(s, s.Queue(1), 1, 0)
+	push(s, s.Queue(2), 1, 0)
+	b := stream(encode(s))
+	head, end := len(streamMagic)+1, len(b)-19
+	half := (end - head) / 2
+	swapped := slices.Concat(b[:head], b[head+half:end], b[head:head+half], b[end:])
+	spoilt := bytes.Clone(b)
+	spoilt[head+half-2]++ // the checksum before a body of one byte
+	for what, forged := range map[string][]byte{"queues out of order": swapped, "a content's checksum": spoilt} {
+		if _, err := Restore(HeapChunks{}, bytes.NewReader(sections(forged))); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

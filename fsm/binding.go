@@ -91,6 +91,9 @@ func (s *State) bind(ch *channel, c *Bind) *refusal {
 		return r
 	}
 	table := tableOf(c.Arguments)
+	if err := route.CheckArguments(source.kind, table); err != nil {
+		return refuse(PreconditionFailed, "%v", err)
+	}
 	if dest.inbound().find(source, c.Key, table) == nil {
 		s.addBinding(&binding{
 			serial: s.nextSerial(), source: source, dest: dest, key: c.Key, arguments: c.Arguments, table: table,

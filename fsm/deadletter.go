@@ -53,7 +53,8 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 	}
 	if len(queues) > 0 {
 		dead := store.Content{Exchange: exchange, RoutingKey: key, Properties: properties, Body: m.Body}
-		s.enqueue(queues, dead, info.Priority, fromDeadLetter)
+		published, _ := content.Scan(m.Properties) // validated when it was published; what this queue made of the priority ends with it
+		s.enqueue(queues, dead, published.Priority, fromDeadLetter)
 	}
 }
 

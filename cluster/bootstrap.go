@@ -50,7 +50,6 @@ func (g *Group) bootstrap(servers []gossipMeta) error {
 
 // watchGossip keeps this node's own word up to date, takes over the cluster id of others, and founds the cluster when it is time.
 func (g *Group) watchGossip() {
-	defer g.wg.Done()
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for g.ctx.Err() == nil {

@@ -116,22 +116,19 @@ func readBounded(c net.Conn, length []byte) ([]byte, error) {
 
 // acceptCalls serves the calls of other nodes.
 func (g *Group) acceptCalls(l *mux.Listener) {
-	defer g.wg.Done()
 	for {
 		c, err := l.AcceptConn()
 		if err != nil {
 			return
 		}
-		g.wg.Add(1)
-		go func() {
-			defer g.wg.Done()
+		g.wg.Go(func() {
 			defer c.Close()
 			for g.ctx.Err() == nil {
 				if err := g.serveCall(c); err != nil {
 					return // the caller hung up, or is none
 				}
 			}
-		}()
+		})
 	}
 }
 

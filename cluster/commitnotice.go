@@ -38,8 +38,7 @@ func (r *reign) notify(index uint64) {
 		if n == nil {
 			n = &noticeSender{server: s.ID, wake: make(chan struct{}, 1)}
 			r.notices[s.ID] = n
-			r.g.wg.Add(1)
-			go r.sendNotices(n)
+			r.g.wg.Go(func() { r.sendNotices(n) })
 		}
 		n.index.Store(index)
 		select {
@@ -50,7 +49,6 @@ func (r *reign) notify(index uint64) {
 }
 
 func (r *reign) sendNotices(n *noticeSender) {
-	defer r.g.wg.Done()
 	for {
 		select {
 		case <-r.over:

@@ -83,20 +83,17 @@ func (in *intake) admit(it item) error {
 
 // acceptStreams serves the streams of other nodes.
 func (g *Group) acceptStreams(l *mux.Listener) {
-	defer g.wg.Done()
 	for {
 		c, err := l.AcceptConn()
 		if err != nil {
 			return
 		}
-		g.wg.Add(1)
-		go func() {
-			defer g.wg.Done()
+		g.wg.Go(func() {
 			defer c.Close()
 			if err := g.serveStream(c); err != nil {
 				g.log.Debug("a stream ended", "origin", c.Peer.Server, "cause", err)
 			}
-		}()
+		})
 	}
 }
 

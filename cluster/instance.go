@@ -145,7 +145,6 @@ type conflict struct{ index, term uint64 }
 
 // watchConflicts replaces the raft instance when a snapshot contradicts its log. The leader's next attempt finds a log that ends before the snapshot.
 func (g *Group) watchConflicts() {
-	defer g.wg.Done()
 	for {
 		select {
 		case <-g.ctx.Done():

@@ -110,10 +110,9 @@ func (g *Group) start() error {
 		g.watchLeadership, g.watchConflicts, g.watchGossip, g.takeSnapshots,
 		func() { g.acceptStreams(streams) },
 		func() { g.acceptCalls(calls) },
-		func() { defer g.wg.Done(); g.gossip.joinForever(g.ctx) },
+		func() { g.gossip.joinForever(g.ctx) },
 	} {
-		g.wg.Add(1)
-		go run()
+		g.wg.Go(run)
 	}
 	return nil
 }

@@ -54,15 +54,13 @@ func (g *Group) joinRound() (*readRound, error) {
 	}
 	if !g.reads.running {
 		g.reads.running = true
-		g.wg.Add(1)
-		go g.runRounds()
+		g.wg.Go(g.runRounds)
 	}
 	return g.reads.next, nil
 }
 
 // runRounds runs rounds while calls wait.
 func (g *Group) runRounds() {
-	defer g.wg.Done()
 	for {
 		g.reads.mu.Lock()
 		r := g.reads.next

@@ -45,7 +45,6 @@ func newReign(g *Group, r *raft.Raft, term uint64) *reign {
 
 // run is the life of a reign; it is also the proposer.
 func (r *reign) run() {
-	defer r.g.wg.Done()
 	defer r.g.poke()
 	defer close(r.gone)
 	err := r.barrier()
@@ -146,7 +145,6 @@ func (r *reign) heard(server string) {
 
 // watchLeadership follows raft: it begins and ends reigns, ends a stream whose term is over, and publishes what Leadership tells.
 func (g *Group) watchLeadership() {
-	defer g.wg.Done()
 	tick := time.NewTicker(leadershipTick)
 	defer tick.Stop()
 	for g.ctx.Err() == nil {
@@ -181,8 +179,7 @@ func (g *Group) followRaft() {
 	}
 	if g.reign == nil && leads && g.halts == 0 && g.ctx.Err() == nil {
 		g.reign = newReign(g, in.raft, term)
-		g.wg.Add(1)
-		go g.reign.run()
+		g.wg.Go(g.reign.run)
 	}
 	g.publishLocked(Leadership{Server: leader, Term: term, Self: g.reign != nil && g.reign.admits()})
 }

@@ -118,7 +118,6 @@ func (u *logUsage) trailing(last uint64, now time.Time) uint64 {
 
 // takeSnapshots takes a snapshot when one is due, and tries again when it fails: the disk may be full for a while, and the log keeps everything meanwhile.
 func (g *Group) takeSnapshots() {
-	defer g.wg.Done()
 	for {
 		select {
 		case <-g.ctx.Done():

@@ -24,6 +24,7 @@ func TestDurableIndexTornSlot(t *testing.T) {
 		write     func(d *durableIndex) error
 		low, high uint64 // what may be read
 	}{
+		"raised once":      {func(d *durableIndex) error { return d.raise(10) }, 0, 10},
 		"raised":           {func(d *durableIndex) error { return errors.Join(d.raise(10), d.raise(20)) }, 10, 20},
 		"lowered":          {func(d *durableIndex) error { return errors.Join(d.raise(10), d.raise(20), d.lower(5)) }, 5, 5},
 		"lowered to none":  {func(d *durableIndex) error { return errors.Join(d.raise(10), d.lower(0)) }, 0, 0},

@@ -3,6 +3,7 @@ package guard
 import (
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,14 +136,48 @@ func newTCPTrio(t *testing.T, wrap func(Inner) raft.Transport) tcpTrio {
 		inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: tcpStream{listener}, MaxPool: 3, Timeout: awaitMax, Logger: hclog.NewNullLogger(),
 		})
-		n.trans = wrap(inner)
+		n.trans = wrap(&pipelineKeeper{NetworkTransport: inner})
 		t.Cleanup(inner.CloseStreams)
 		nodes = append(nodes, n)
 	}
 	return tcpTrio{nodes}
 }
 
+// pipelineKeeper remembers pipelines: a leader with a wedged one does not even shut down until it is closed.
+type pipelineKeeper struct {
+	*raft.NetworkTransport
+	mu   sync.Mutex // guards open
+	open []raft.AppendPipeline
+}
+
+func (k *pipelineKeeper) AppendEntriesPipeline(id raft.ServerID, addr raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := k.NetworkTransport.AppendEntriesPipeline(id, addr)
+	if err == nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.open = append(k.open, p)
+	}
+	return p, err
+}
+
+func (k *pipelineKeeper) closePipelines() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range k.open {
+		p.Close()
+	}
+}
+
 type tcpTrio struct{ trio }
+
+func (c tcpTrio) stop() {
+	for _, n := range c.trio {
+		if k, ok := n.trans.(*pipelineKeeper); ok {
+			k.closePipelines()
+		}
+	}
+	c.trio.stop()
+}
 
 func (c tcpTrio) start(t *testing.T) {
 	t.Helper()

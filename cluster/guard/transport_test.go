@@ -148,6 +148,29 @@ func TestDamagedEntriesStayOut(t *testing.T) {
 	<-tr.Consumer()
 }
 
+// TestRefusedInstallIsDrained: what a refusal leaves of the snapshot on the connection would be taken for the next request.
+func TestRefusedInstallIsDrained(t *testing.T) {
+	for _, cause := range []error{ErrInstallConflict, ErrInstallHeld} {
+		inner := newRecorder()
+		tr := NewTransport(inner, Hooks{BeforeInstall: func(*raft.InstallSnapshotRequest) error { return cause }})
+		rest := strings.NewReader(strings.Repeat("state", 100_000))
+		response := make(chan raft.RPCResponse, 1)
+		inner.consumer <- raft.RPC{Command: &raft.InstallSnapshotRequest{Term: 7}, Reader: rest, RespChan: response}
+		r := <-response
+		if rest.Len() != 0 {
+			t.Errorf("%d bytes are left", rest.Len())
+		}
+		if held, ok := r.Response.(*raft.InstallSnapshotResponse); cause == ErrInstallHeld {
+			if r.Error != nil || !ok || !held.Success || held.Term != 7 {
+				t.Errorf("answered %+v", r)
+			}
+		} else if !errors.Is(r.Error, cause) {
+			t.Errorf("answered %+v", r)
+		}
+		noError(t, tr.Close())
+	}
+}
+
 func TestLargeAppendGoesInParts(t *testing.T) {
 	logs := entries("e", 3, 6, 13)
 	for i, size := range []int{appendBytesMax / 2, appendBytesMax / 2, 1, 3 * appendBytesMax, 1, 1, appendBytesMax, 1} {

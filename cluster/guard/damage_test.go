@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -159,13 +160,17 @@ func logFiles(t *testing.T, dir string) map[string][]byte {
 func TestTornTail(t *testing.T) {
 	open := innerStores["raft-wal"]
 	good := fillFolder(t, open)
-	inner, err := open(good)
+	written := copyFolder(t, good)
+	inner, err := open(written)
 	noError(t, err)
-	before := logFiles(t, good)
 	noError(t, inner.StoreLogs(filler(damageEntries+1, damageEntries+20)))
 	noError(t, inner.Close())
-	for file, content := range logFiles(t, good) {
-		old := before[file]
+	after := logFiles(t, written)
+	for file, old := range logFiles(t, good) {
+		if !strings.HasSuffix(file, ".wal") {
+			continue // the metadata changes once the batch is durable, if at all
+		}
+		content := after[file]
 		for at := len(old); at < len(content); at += 53 {
 			torn := copyFolder(t, good)
 			noError(t, os.WriteFile(filepath.Join(torn, file), content[:at], 0o600))

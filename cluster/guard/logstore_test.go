@@ -192,13 +192,13 @@ func TestCacheSurvivesCompaction(t *testing.T) {
 	defer logs.Close()
 	noError(t, logs.StoreLogs(entries("e", 1, 1, 100)))
 	noError(t, logs.DeleteRange(1, 50))
-	inner.reads = 0
+	inner.reads.Store(0)
 	for i := uint64(51); i <= 100; i++ {
 		var l raft.Log
 		noError(t, logs.GetLog(i, &l))
 	}
-	if inner.reads != 0 {
-		t.Errorf("%d of 50 entries were read from disk", inner.reads)
+	if inner.reads.Load() != 0 {
+		t.Errorf("%d of 50 entries were read from disk", inner.reads.Load())
 	}
 
 	lib, err := raft.NewLogCache(512, inner)
@@ -206,7 +206,7 @@ func TestCacheSurvivesCompaction(t *testing.T) {
 	noError(t, lib.StoreLogs(entries("e", 1, 101, 102)))
 	noError(t, lib.DeleteRange(51, 60))
 	noError(t, lib.GetLog(101, &raft.Log{}))
-	if inner.reads == 0 {
+	if inner.reads.Load() == 0 {
 		t.Error("raft.LogCache survives a compaction too")
 	}
 }

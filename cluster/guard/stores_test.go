@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func copyFolder(t *testing.T, from string) string {
 type hookedStore struct {
 	raft.LogStore
 	before, after func(op string) error // nil: nothing
-	reads         int
+	reads         atomic.Int64
 }
 
 func (s *hookedStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
@@ -80,7 +81,7 @@ func (s *hookedStore) DeleteRange(from, to uint64) error {
 }
 
 func (s *hookedStore) GetLog(index uint64, l *raft.Log) error {
-	s.reads++
+	s.reads.Add(1)
 	return s.LogStore.GetLog(index, l)
 }
 

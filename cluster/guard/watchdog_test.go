@@ -12,8 +12,8 @@ import (
 
 func TestWatchdogHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var fatal []error
-		dog := newWatchdog(5*time.Second, func(err error) { fatal = append(fatal, err) })
+		fatal := make(chan error, 10)
+		dog := newWatchdog(5*time.Second, func(err error) { fatal <- err })
 		noError(t, dog.do("write", func() error { time.Sleep(5*time.Second - 1); return nil }))
 
 		release, outcome := make(chan struct{}), make(chan error)
@@ -25,8 +25,11 @@ func TestWatchdogHang(t *testing.T) {
 		}
 		time.Sleep(1)
 		synctest.Wait()
-		if len(fatal) != 1 || !errors.Is(fatal[0], ErrHung) {
-			t.Fatalf("at the bound: %v", fatal)
+		if len(fatal) != 1 {
+			t.Fatalf("at the bound: fatal %d times", len(fatal))
+		}
+		if err := <-fatal; !errors.Is(err, ErrHung) {
+			t.Fatalf("at the bound: %v", err)
 		}
 		if err := dog.do("write", func() error { t.Error("a write after the failure"); return nil }); !errors.Is(err, ErrHung) {
 			t.Errorf("the next write: %v", err)
@@ -35,8 +38,8 @@ func TestWatchdogHang(t *testing.T) {
 		if err := <-outcome; !errors.Is(err, ErrHung) {
 			t.Errorf("the late completion was reported as %v", err)
 		}
-		if len(fatal) != 1 {
-			t.Errorf("fatal %d times", len(fatal))
+		if len(fatal) != 0 {
+			t.Errorf("fatal again: %v", <-fatal)
 		}
 	})
 }

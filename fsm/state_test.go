@@ -376,3 +376,105 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		t.Errorf("%d messages left", d.state.Stats().Entries)
 	}
 }
+
+func TestUnbindForgetsCachedRoutes(t *testing.T) {
+	d := newDriver(t)
+	d.declare("q", nil)
+	bind := Bind{Ref: driverChannel, Source: "amq.topic", Destination: "q", Key: "a.#"}
+	unbind := Unbind(bind)
+	p := publishTo("q", 0, "m")
+	p.Exchange, p.RoutingKey = []byte("amq.topic"), []byte("a.b")
+	d.apply(p, &bind, p, p, &unbind, p)
+	if n := d.queue("q").Ready; n != 2 {
+		t.Fatalf("%d messages, 2 were published while the binding was there", n)
+	}
+	d.apply(&bind, p, &DeleteQueue{Ref: driverChannel, Name: "q"}, p, &DeclareQueue{Ref: driverChannel, Name: "q"}, p)
+	if n := d.queue("q").Ready; n != 0 {
+		t.Fatalf("%d messages reached a queue of the same name without a binding", n)
+	}
+	d.check()
+}
+
+// With one message at a time for the whole channel, consumers of several queues take turns, also across a snapshot.
+func TestSharedLimitTakesTurns(t *testing.T) {
+	d := newDriver(t)
+	for _, name := range []string{"a", "b", "c"} {
+		d.declare(name, nil)
+		d.apply(publishTo(name, 0, name), publishTo(name, 0, name))
+	}
+	d.apply(&SetQos{Ref: driverChannel, Count: 1, Global: true})
+	var order string
+	note := func() {
+		for _, e := range d.effects {
+			if e.Kind == Delivered {
+				order += string(e.Body)
+			}
+		}
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		c := consumeAll(name)
+		c.Tag = name
+		d.apply(c)
+		note()
+	}
+	for tag := uint64(1); tag <= 6; tag++ {
+		d.apply(&Ack{Ref: driverChannel, Tag: tag})
+		note()
+	}
+	if order != "abcabc" {
+		t.Fatalf("served %s", order)
+	}
+	d.check()
+}
+
+func TestBatchesApplyOnceAndInOrder(t *testing.T) {
+	d := newDriver(t)
+	d.declare("q", nil)
+	batch := func(seq uint64) []byte {
+		return AppendBatch(nil, driverOrigin, seq, publishTo("q", 0, "m").Append(nil))
+	}
+	steps := []struct {
+		seq  uint64
+		kind EffectKind // 0: no effect
+	}{
+		{d.seq, 0}, {1, 0}, {d.seq + 2, BatchGap}, {d.seq + 1, BatchApplied}, {d.seq + 1, 0}, {d.seq + 2, BatchApplied},
+	}
+	for _, step := range steps {
+		last, _ := d.state.Origin("n1")
+		d.items(batch(step.seq))
+		switch {
+		case step.kind == 0 && len(d.effects) == 0:
+		case len(d.effects) != 1 || d.effects[0].Kind != step.kind || d.effects[0].Seq != last.Last+1:
+			t.Fatalf("batch %d after %d: %+v", step.seq, last.Last, d.effects)
+		}
+	}
+	if n := d.queue("q").Ready; n != 2 {
+		t.Fatalf("%d messages of 2 batches", n)
+	}
+}
+
+func TestOnlyTheBrokersDeathsCount(t *testing.T) {
+	d := newDriver(t)
+	// A queue whose dead letters come back to it: by a delivery limit that is a cycle and ends, by a reject it is not.
+	d.declare("q", content.Table{{Name: argDeadExchange, Value: ""}, {Name: argDeliveryLimit, Value: int32(0)}})
+	forged := content.Properties{Has: content.HasHeaders, Headers: content.Table{{Name: headerDeath, Value: content.Array{content.Table{
+		{Name: "count", Value: int64(41)}, {Name: "reason", Value: reasonRejected}, {Name: "queue", Value: "q"},
+	}}}}}
+	p := publishTo("q", 0, "m")
+	p.Properties = forged.Append(nil)
+	d.apply(p, &Get{Ref: driverChannel, Queue: "q"}, &Nack{Ref: driverChannel, Tag: 1})
+	d.apply(&Get{Ref: driverChannel, Queue: "q"})
+	properties, err := content.DecodeProperties(propertiesOf(d, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _ := properties.Headers.Get(headerDeath)
+	deaths := v.(content.Array)
+	if count, _ := deaths[0].(content.Table).Get("count"); len(deaths) != 1 || count != int64(1) {
+		t.Fatalf("x-death %v counts on from the client's", deaths)
+	}
+	d.apply(publishTo("q", 0, "poison"), &Get{Ref: driverChannel, Queue: "q"}, &Nack{Ref: driverChannel, Tag: 3, Requeue: true})
+	if q := d.queue("q"); q.Ready != 0 {
+		t.Fatalf("a cycle without a reject goes on: %+v", q)
+	}
+}

@@ -144,7 +144,8 @@ func (l *Load) publish(conn *amqp.Connection, cfg LoadConfig) error {
 			return err
 		}
 		waiting.Go(func() {
-			if ok, err := dc.WaitContext(over); err == nil {
+			ok, err := dc.WaitContext(over)
+			if err == nil && (ok || !ch.IsClosed()) { // the client reports what was in flight when a channel ends as refused; its outcome is unknown
 				l.Ledger.settled(id, ok)
 			}
 			<-window

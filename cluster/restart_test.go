@@ -172,6 +172,9 @@ func TestSnapshotThatContradictsTheLog(t *testing.T) {
 	for _, x := range c.nodes {
 		x.applied(common...)
 	}
+	if err := old.group.takeSnapshot(); err != nil { // what raft restores when it is started again in the process, and the machine has already
+		t.Fatal(err)
+	}
 	old.stop()
 	old.appendStale(120)
 	leader := c.leader()
@@ -186,6 +189,11 @@ func TestSnapshotThatContradictsTheLog(t *testing.T) {
 	old.start()
 	old.cfg.Logger = before
 	old.applied(sent...)
+	old.machine.mu.Lock()
+	if !slices.Equal(old.machine.restores, []bool{false, true}) {
+		t.Errorf("restores (live or not): %v; want its own at the start and the leader's, once", old.machine.restores)
+	}
+	old.machine.mu.Unlock()
 	if n := replaced.Load(); n != 1 {
 		t.Errorf("raft was started again %d times, want once", n)
 	}

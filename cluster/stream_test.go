@@ -11,15 +11,18 @@ import (
 	"time"
 )
 
-// eventually polls what nobody signals.
+// eventually looks again and again at what nobody signals.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	deadline := time.After(patience)
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-look.C:
+		case <-deadline:
 			t.Fatalf("%s: not within %v", what, patience)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

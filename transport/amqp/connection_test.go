@@ -76,12 +76,12 @@ func TestConfirmsAreGathered(t *testing.T) {
 	refused.Code, refused.Text = fsm.ResourceError, "queue 'q' is full"
 	session.effects(settled(1), settled(2), settled(3), refused, settled(5),
 		fsm.Effect{Kind: fsm.Returned, Ref: ref, RoutingKey: []byte("q"), Body: []byte("body")}, settled(6))
-	session.effects(settled(9)) // never so from apply; a gap must not be confirmed with the rest
-	session.effects(settled(7), settled(8))
+	session.effects(settled(8), settled(9)) // never so from apply; a gap must not be confirmed with the rest
+	session.effects(settled(7))
 	got := p.frames(wire.IDBasicReturn)
 	got += p.frames(wire.IDBasicNack)
 	got += p.frames(wire.IDBasicReturn)
-	for range 3 {
+	for range 4 {
 		got += p.frames(wire.IDBasicAck)
 	}
 	want := `1 basic.ack DeliveryTag=3 Multiple
@@ -92,8 +92,9 @@ func TestConfirmsAreGathered(t *testing.T) {
 1 header 4
 1 body body
 1 basic.ack DeliveryTag=6 Multiple
+1 basic.ack DeliveryTag=8
 1 basic.ack DeliveryTag=9
-1 basic.ack DeliveryTag=8 Multiple
+1 basic.ack DeliveryTag=7
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -402,5 +403,29 @@ func TestPartialMessagesAreBounded(t *testing.T) {
 	var m wire.ConnectionClose
 	if err := m.Decode(arguments); err != nil || m.ReplyCode != 506 {
 		t.Fatal(m, err)
+	}
+}
+
+// TestFailedChannelDropsItsPartialMessage: what had come of it is neither submitted nor kept.
+func TestFailedChannelDropsItsPartialMessage(t *testing.T) {
+	p, session, s := openFake(t, testConfig(), nil)
+	c := s.live()[0]
+	b := (&wire.BasicAck{DeliveryTag: 9}).AppendFrame(nil, 1)
+	b = (&wire.BasicPublish{RoutingKey: []byte("q")}).AppendFrame(b, 1)
+	p.send(wire.AppendContentHeader(b, 1, nil, 10))
+	ref := session.await(t, fsm.KindAck).ref
+	session.effects(fsm.Effect{Kind: fsm.ChannelFailed, Ref: ref, Command: fsm.KindAck, Code: fsm.PreconditionFailed, Text: "unknown delivery tag 9"})
+	p.await(wire.IDChannelClose)
+	b = wire.AppendContent(nil, 1, 131072, nil, []byte("0123456789"))
+	b = (&wire.ChannelCloseOk{}).AppendFrame(b, 1)
+	p.send((&wire.ChannelOpen{}).AppendFrame(b, 1))
+	p.await(wire.IDChannelOpenOk)
+	if next := receive(t, session.commands, "command"); next.kind != fsm.KindCloseChannel || next.ref != ref {
+		t.Fatalf("%v of %v", next.kind, next.ref)
+	}
+	p.conn.Close()
+	waitFor(t, "the end", func() bool { return len(s.live()) == 0 })
+	if c.partial != 0 {
+		t.Fatalf("%d bytes of unfinished messages are left", c.partial)
 	}
 }

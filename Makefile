@@ -36,7 +36,12 @@ demo: build ## play the sign-up story against a cluster of its own, with the lea
 .PHONY: test
 test: ## vet, and all tests (under ten minutes on two cores)
 	$(GO) vet ./...
-	$(GO) test -timeout 9m ./...
+	$(GO) test -timeout 9m $$($(GO) list ./... | grep -v /testing/system)
+	$(GO) test -timeout 9m ./testing/system
+
+.PHONY: test-root
+test-root: ## system tests that need root and iproute2: partitions in network namespaces
+	$(GO) test -count=1 -timeout 30m -tags root -run 'Partition|Root' -v ./testing/system
 
 .PHONY: check
 check: lint generated race smoke fuzz-short chaos-short ## what CI runs beyond make test (under 45 minutes)

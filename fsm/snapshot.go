@@ -90,15 +90,21 @@ func Restore(o Options, r io.Reader) (*State, error) {
 	if s.store, err = store.Restore(s.options.Chunks, r); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
-	if err := s.restoreObjects(objects); err != nil {
+	if err := s.finishRestore(objects); err != nil {
+		s.Discard()
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
-	if o.Check || invariants {
-		if err := s.Check(); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
-		}
-	}
 	return s, nil
+}
+
+func (s *State) finishRestore(objects []byte) error {
+	if err := s.restoreObjects(objects); err != nil {
+		return err
+	}
+	if s.options.Check || invariants {
+		return s.Check()
+	}
+	return nil
 }
 
 // readSections reads up to the empty section and returns what they hold. Memory grows with what was really read.

@@ -62,3 +62,37 @@ func TestRestoreOfSenselessObjects(t *testing.T) {
 		}
 	}
 }
+
+// chunkCounter counts the chunks that are lent.
+type chunkCounter struct{ lent int }
+
+func (c *chunkCounter) Alloc(sizeBytes int) []byte {
+	c.lent++
+	return make([]byte, sizeBytes)
+}
+
+func (c *chunkCounter) Free([]byte) { c.lent-- }
+
+// The messages are read before the objects are looked at: where these make no sense, the former must not stay.
+func TestFailedRestoreKeepsNoChunks(t *testing.T) {
+	objects, whole := snapshotExample(t, 1, 40)
+	chunks := &chunkCounter{}
+	s, err := Restore(Options{Chunks: chunks}, bytes.NewReader(whole))
+	if err != nil || chunks.lent == 0 {
+		t.Fatalf("%v: %d chunks are lent: the test shows nothing", err, chunks.lent)
+	}
+	sn := s.Freeze()
+	sn.objects = objects[:len(objects)-1]
+	damaged := writeSnapshot(t, sn)
+	s.Discard()
+	if chunks.lent == 0 {
+		t.Fatal("a snapshot that is open lost its chunks")
+	}
+	s.Thaw(sn)
+	if _, err := Restore(Options{Chunks: chunks}, bytes.NewReader(damaged)); !errors.Is(err, ErrSnapshot) {
+		t.Fatalf("objects that end early give %v", err)
+	}
+	if chunks.lent != 0 {
+		t.Errorf("%d chunks are lent after a failed restore and a discarded state", chunks.lent)
+	}
+}

@@ -176,6 +176,10 @@ func (s *State) Compact(budgetBytes int) { s.store.Compact(budgetBytes) }
 // Stats returns memory figures.
 func (s *State) Stats() store.Stats { return s.store.Stats() }
 
+// Discard gives the memory of all messages back to Options.Chunks. The State must not be used afterwards, except that an open Snapshot stays readable
+// until its Thaw, which gives back the rest. Whoever replaces a State by a restored one calls it.
+func (s *State) Discard() { s.store.Discard() }
+
 // LiveBytes estimates the size of a snapshot, for the snapshot policy.
 func (s *State) LiveBytes() int64 {
 	const perEntryBytes, perObjectBytes = 64, 128

@@ -12,12 +12,12 @@ import (
 
 // A snapshot is
 //
-//	"TMQS" | version u8 | section … | empty section | the store's own encoding
+//	"TMQO" | version u8 | section … | empty section | the store's own encoding
 //
 // where a section is length u32 | bytes | CRC32C u32, big-endian, and the sections together hold the objects (encode.go). Both halves are canonical: the
 // same bytes on every replica at the same index.
 const (
-	snapshotMagic    = "TMQS"
+	snapshotMagic    = "TMQO"
 	snapshotVersion  = 1
 	sectionBytesMax  = 1 << 20
 	sectionHeadBytes = 4

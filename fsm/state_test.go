@@ -472,3 +472,26 @@ func TestOnlyTheBrokersDeathsCount(t *testing.T) {
 		t.Fatalf("a cycle without a reject goes on: %+v", q)
 	}
 }
+
+// TestMarkCoversItsEntry: the digest is of the state after the whole entry that holds the Mark, wherever in it the Mark stands, and its index is that
+// entry's.
+func TestMarkCoversItsEntry(t *testing.T) {
+	open := AppendOriginOpen(nil, Origin{"n2", 7})
+	var hashes [][16]byte
+	for _, items := range [][][]byte{{AppendMark(nil), open}, {open, AppendMark(nil)}} {
+		d := newDriver(t)
+		d.items(items...)
+		index, hash := d.state.Marked()
+		if index != d.index || hash != d.state.hash() {
+			t.Errorf("the Mark of entry %d is %d, %x; the state's digest is %x", d.index, index, hash, d.state.hash())
+		}
+		d.items(AppendTick(nil))
+		if again, same := d.state.Marked(); again != index || same != hash {
+			t.Error("the next entry changed what the Mark left")
+		}
+		hashes = append(hashes, hash)
+	}
+	if hashes[0] != hashes[1] {
+		t.Error("the place of the Mark in its entry matters")
+	}
+}

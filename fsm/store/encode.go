@@ -9,19 +9,20 @@ import (
 	"slices"
 )
 
-// The stream within the sections (section.go), version 1. Numbers are unsigned varints in their shortest form unless noted.
+// The stream within the sections (section.go), version 1. Numbers are unsigned varints in their shortest form unless noted; those of fixed size are
+// big-endian, as everywhere in our formats.
 //
-//	stream   = "TMQS" | version (byte) | queue… | 0 (byte) | entries | messages | digest Hi, Lo (uint64 LE each)
+//	stream   = "TMQM" | version (byte) | queue… | 0 (byte) | entries | messages | digest Hi, Lo (uint64 each)
 //	queue    = 1 (byte) | serial | number of entries, at least 1 | entry…                queues ascend by serial
 //	entry    = index, less the index before in this queue | ordinal | flags (byte) | priority (byte) | deliveries | failures
 //	           | hold, if flagged | content or number of a content                       entries ascend by ID
 //	flags    = 1 redelivered | 2 held | 4 a content follows; otherwise its number does: contents count from 0 as they appear
 //	hold     = channel | consumer | tag | delivery | since (zigzag varint)
-//	content  = exchange length (byte) | key length (byte) | properties length | body length | CRC32C (uint32 LE) | the four parts
+//	content  = exchange length (byte) | key length (byte) | properties length | body length | CRC32C (uint32) | the four parts
 //
 // Empty queues are left out, and messages that no entry refers to. Nothing depends on slots: equal content gives equal bytes.
 const (
-	streamMagic   = "TMQS"
+	streamMagic   = "TMQM"
 	streamVersion = 1
 
 	tagEnd   = 0
@@ -113,7 +114,7 @@ func (e *encoder) content(b []byte, m *messageRecord) {
 	b = append(b, m.exchangeBytes, m.keyBytes)
 	b = binary.AppendUvarint(b, uint64(m.propertiesBytes))
 	b = binary.AppendUvarint(b, uint64(m.bodyBytes))
-	b = binary.LittleEndian.AppendUint32(b, m.crc)
+	b = binary.BigEndian.AppendUint32(b, m.crc)
 	e.scratch = b
 	e.out.write(b)
 	content := e.f.content(m)
@@ -127,8 +128,8 @@ func (e *encoder) end() {
 	b := append(e.scratch[:0], tagEnd)
 	b = binary.AppendUvarint(b, uint64(e.f.entriesLive))
 	b = binary.AppendUvarint(b, uint64(e.contents))
-	b = binary.LittleEndian.AppendUint64(b, e.f.digest.Hi)
-	b = binary.LittleEndian.AppendUint64(b, e.f.digest.Lo)
+	b = binary.BigEndian.AppendUint64(b, e.f.digest.Hi)
+	b = binary.BigEndian.AppendUint64(b, e.f.digest.Lo)
 	e.out.write(b)
 	e.out.flush()
 }

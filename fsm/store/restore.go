@@ -148,7 +148,7 @@ func (d *decoder) content() (Message, bool) {
 		in.fail(damaged("a content of %d and %d bytes", r.propertiesBytes, r.bodyBytes))
 	}
 	var sum [4]byte
-	crc := binary.LittleEndian.Uint32(in.appendTo(sum[:0], len(sum))[:len(sum)])
+	crc := binary.BigEndian.Uint32(in.appendTo(sum[:0], len(sum))[:len(sum)])
 	if in.err != nil {
 		return 0, false
 	}
@@ -173,7 +173,7 @@ func (d *decoder) end() {
 	entries, contents := d.in.uvarint(), d.in.uvarint()
 	var sum [16]byte
 	b := d.in.appendTo(sum[:0], len(sum))[:len(sum)]
-	digest := Digest{Hi: binary.LittleEndian.Uint64(b), Lo: binary.LittleEndian.Uint64(b[8:])}
+	digest := Digest{Hi: binary.BigEndian.Uint64(b), Lo: binary.BigEndian.Uint64(b[8:])}
 	if d.in.err != nil {
 		return
 	}

@@ -10,7 +10,7 @@ import (
 
 // A snapshot is a stream of bytes cut into sections:
 //
-//	section = payload length (uint32 LE, 1..sectionBytesMax) | CRC32C of length and payload (uint32 LE) | payload
+//	section = payload length (uint32, 1..sectionBytesMax) | CRC32C of length and payload (uint32) | payload
 //
 // All sections but the last are full. The stream says itself where it ends, on the end of a section.
 const (
@@ -59,8 +59,8 @@ func (s *sectionWriter) flush() {
 	if len(s.section) == sectionHeaderBytes || s.err != nil {
 		return
 	}
-	binary.LittleEndian.PutUint32(s.section, uint32(len(s.section)-sectionHeaderBytes))
-	binary.LittleEndian.PutUint32(s.section[4:], sectionCRC(s.section))
+	binary.BigEndian.PutUint32(s.section, uint32(len(s.section)-sectionHeaderBytes))
+	binary.BigEndian.PutUint32(s.section[4:], sectionCRC(s.section))
 	n, err := s.w.Write(s.section)
 	s.written += int64(n)
 	if err == nil && n < len(s.section) {
@@ -104,7 +104,7 @@ func (s *sectionReader) next() bool {
 	if !s.readFull(header) {
 		return false
 	}
-	size := binary.LittleEndian.Uint32(header)
+	size := binary.BigEndian.Uint32(header)
 	if size == 0 || size > sectionBytesMax {
 		s.fail(damaged("a section of %d bytes", size))
 		return false
@@ -113,7 +113,7 @@ func (s *sectionReader) next() bool {
 	if !s.readFull(section[sectionHeaderBytes:]) {
 		return false
 	}
-	if sectionCRC(section) != binary.LittleEndian.Uint32(section[4:]) {
+	if sectionCRC(section) != binary.BigEndian.Uint32(section[4:]) {
 		s.fail(damaged("a section's checksum does not match"))
 		return false
 	}

@@ -95,15 +95,15 @@ func TestGolden(t *testing.T) {
 	s.Queue(8).Push(m, ID{300, 3}, 0)
 	s.Release(m)
 	s.Queue(7).Take(Hold{Channel: 1, Consumer: 2, Tag: 3, Delivery: 4, SinceMillis: -1})
-	const want = "43000000" + "859378a2" + // section
-		"544d5153" + "01" + // magic, version
+	const want = "00000043" + "9a04828a" + // section
+		"544d514d" + "01" + // magic, version
 		"01" + "07" + "01" + // queue 7 has one entry
 		"ac02" + "02" + "06" + "09" + "00" + "00" + // its ID, flags, priority, counts
 		"01" + "02" + "03" + "04" + "01" + // hold
-		"01" + "02" + "02" + "04" + "9bb4ab1c" + "78" + "6b6b" + "0000" + "626f6479" + // content
+		"01" + "02" + "02" + "04" + "1cabb49b" + "78" + "6b6b" + "0000" + "626f6479" + // content
 		"01" + "08" + "01" + // queue 8
 		"ac02" + "03" + "00" + "00" + "00" + "00" + "00" + // and the same content
-		"00" + "02" + "01" + "a8e3c245024ba414" + "602cdbbd0a4fe059" // totals, digest
+		"00" + "02" + "01" + "14a44b0245c2e3a8" + "59e04f0abddb2c60" // totals, digest
 	if got := fmt.Sprintf("%x", encode(s)); got != want {
 		t.Fatalf("the encoding is\n%s, not\n%s", got, want)
 	}
@@ -184,7 +184,7 @@ func sections(stream []byte) []byte {
 func stream(b []byte) []byte {
 	var all []byte
 	for len(b) > 0 {
-		n := binary.LittleEndian.Uint32(b)
+		n := binary.BigEndian.Uint32(b)
 		all = append(all, b[sectionHeaderBytes:sectionHeaderBytes+n]...)
 		b = b[sectionHeaderBytes+n:]
 	}
@@ -261,7 +261,7 @@ func TestSections(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	long := binary.LittleEndian.AppendUint32(nil, sectionBytesMax+1)
+	long := binary.BigEndian.AppendUint32(nil, sectionBytesMax+1)
 	if _, err := Restore(HeapChunks{}, bytes.NewReader(append(long, make([]byte, sectionBytesMax+5)...))); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "65537") {
 		t.Errorf("a section too long: %v", err)
 	}

@@ -11,10 +11,10 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// Load is a set of publishers and consumers on one queue, each pinned to a node, and the Ledger of what they saw.
+// Load is a set of publishers and consumers, each pinned to a node, and the Ledger of what they saw.
 type Load struct {
 	Ledger *Ledger
-	queue  string
+	cfg    LoadConfig
 	body   []byte
 	stop   context.CancelFunc
 	ctx    context.Context
@@ -28,12 +28,32 @@ type Load struct {
 // LoadConfig says how much.
 type LoadConfig struct {
 	Queue      string
+	FanOut     []string      // queues behind a fanout exchange of the name Queue; none: Queue itself, by the default exchange
 	BodyBytes  int           // default 200
 	Window     int           // unconfirmed publishes per publisher, default 64
 	Prefetch   int           // default 64
 	Pause      time.Duration // between publishes of one publisher; 0 = as fast as confirms come
+	Priorities int           // publishes take the priorities 0 to Priorities-1 in turn; 0: none
+	NackEvery  int           // a consumer hands every so manieth delivery back; 0: none
+	Churn      time.Duration // connections end, with whatever is in flight, and begin anew after it; 0: they stay
 	Publishers []*Node
-	Consumers  []*Node
+	Consumers  []*Node // one consumer per queue on each
+}
+
+// queues are those that a publish reaches.
+func (cfg *LoadConfig) queues() []string {
+	if len(cfg.FanOut) > 0 {
+		return cfg.FanOut
+	}
+	return []string{cfg.Queue}
+}
+
+// route is how publishers reach them.
+func (cfg *LoadConfig) route() (exchange, key string) {
+	if len(cfg.FanOut) > 0 {
+		return cfg.Queue, ""
+	}
+	return "", cfg.Queue
 }
 
 // StartLoad declares the queue and starts the clients. They reconnect to their own node whenever it is back.
@@ -48,25 +68,64 @@ func StartLoad(ctx context.Context, cfg LoadConfig) (*Load, error) {
 		cfg.Prefetch = 64
 	}
 	first := append(append([]*Node{}, cfg.Publishers...), cfg.Consumers...)[0]
-	if err := Declare(first, cfg.Queue, nil); err != nil {
+	if err := cfg.declare(first); err != nil {
 		return nil, err
 	}
-	l := &Load{Ledger: newLedger(), queue: cfg.Queue, body: make([]byte, cfg.BodyBytes)}
+	l := &Load{Ledger: newLedger(cfg.queues()), cfg: cfg, body: make([]byte, cfg.BodyBytes)}
 	l.ctx, l.stop = context.WithCancel(ctx)
 	l.drainC, l.drain = context.WithCancel(ctx)
 	for _, n := range cfg.Publishers {
-		l.pubs.Go(func() { l.again(l.ctx, n, "publisher", func(c *amqp.Connection) error { return l.publish(c, cfg) }) })
+		l.pubs.Go(func() { l.again(l.ctx, n, "publisher", func(c *amqp.Connection) error { return l.publish(c, n.Name) }) })
 	}
 	for _, n := range cfg.Consumers {
-		l.cons.Go(func() {
-			l.again(l.drainC, n, "consumer", func(c *amqp.Connection) error { return l.consume(c, cfg.Prefetch) })
-		})
+		for q := range cfg.queues() {
+			l.cons.Go(func() {
+				l.again(l.drainC, n, "consumer", func(c *amqp.Connection) error { return l.consume(c, n.Name, q) })
+			})
+		}
 	}
 	return l, nil
 }
 
+func (cfg *LoadConfig) declare(n *Node) error {
+	for _, q := range cfg.queues() {
+		if err := Declare(n, q, nil); err != nil {
+			return err
+		}
+	}
+	if len(cfg.FanOut) == 0 {
+		return nil
+	}
+	return onChannel(n, func(ch *amqp.Channel) error {
+		err := ch.ExchangeDeclare(cfg.Queue, amqp.ExchangeFanout, true, false, false, false, nil)
+		for _, q := range cfg.FanOut {
+			if err == nil {
+				err = ch.QueueBind(q, "", cfg.Queue, false, nil)
+			}
+		}
+		return err
+	})
+}
+
 // Declare makes a durable queue through a node.
 func Declare(n *Node, queue string, args amqp.Table) error {
+	return onChannel(n, func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclare(queue, true, false, false, false, args)
+		return err
+	})
+}
+
+// QueueLength asks a node how many messages are ready in a queue.
+func QueueLength(n *Node, queue string) (ready int, err error) {
+	err = onChannel(n, func(ch *amqp.Channel) error {
+		q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+		ready = q.Messages
+		return err
+	})
+	return ready, err
+}
+
+func onChannel(n *Node, f func(*amqp.Channel) error) error {
 	conn, err := amqp.Dial(n.URL())
 	if err != nil {
 		return err
@@ -76,8 +135,7 @@ func Declare(n *Node, queue string, args amqp.Table) error {
 	if err != nil {
 		return err
 	}
-	_, err = ch.QueueDeclare(queue, true, false, false, false, args)
-	return err
+	return f(ch)
 }
 
 // StopPublishing ends the publishers and waits for their last confirms.
@@ -99,16 +157,19 @@ func (l *Load) Drain(ctx context.Context) error {
 	return err
 }
 
+// errChurn ends a connection that has lived long enough.
+var errChurn = errors.New("the load ends this connection")
+
 // again runs f on a fresh connection to n, over and over until ctx ends.
 func (l *Load) again(ctx context.Context, n *Node, role string, f func(*amqp.Connection) error) {
 	for ctx.Err() == nil {
-		conn, err := amqp.DialConfig(n.URL(), amqp.Config{Heartbeat: 30 * time.Second, Properties: amqp.Table{"connection_name": role + " on " + n.Name}})
+		conn, err := amqp.DialConfig(n.URL(), amqp.Config{Heartbeat: 10 * time.Second, Properties: amqp.Table{"connection_name": role + " on " + n.Name}})
 		if err == nil {
 			err = f(conn)
-			if ctx.Err() == nil {
-				l.Ledger.disconnected(n.Name, role, err)
+			if ctx.Err() == nil && err != errChurn {
+				l.Ledger.disconnected(Disconnect{n.Name, role, fmt.Sprint(err), time.Now()})
 			}
-			conn.Close()
+			conn.CloseDeadline(time.Now().Add(10 * time.Second))
 		}
 		select {
 		case <-ctx.Done():
@@ -117,7 +178,15 @@ func (l *Load) again(ctx context.Context, n *Node, role string, f func(*amqp.Con
 	}
 }
 
-func (l *Load) publish(conn *amqp.Connection, cfg LoadConfig) error {
+// life ends when a connection has lived long enough; never where there is no churn.
+func (l *Load) life() <-chan time.Time {
+	if l.cfg.Churn == 0 {
+		return nil
+	}
+	return time.After(l.cfg.Churn)
+}
+
+func (l *Load) publish(conn *amqp.Connection, node string) error {
 	ch, err := conn.Channel()
 	if err != nil {
 		return err
@@ -126,32 +195,41 @@ func (l *Load) publish(conn *amqp.Connection, cfg LoadConfig) error {
 		return err
 	}
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	window := make(chan struct{}, cfg.Window)
+	window := make(chan struct{}, l.cfg.Window)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	over, end := context.WithCancel(context.Background())
 	defer end()
+	life := l.life()
+	exchange, key := l.cfg.route()
 	for l.ctx.Err() == nil {
 		select {
 		case window <- struct{}{}:
 		case e := <-closed:
 			return closeError(e)
+		case <-life:
+			return errChurn
 		}
-		id := fmt.Sprint(l.ids.Add(1))
-		l.Ledger.attempted(id)
-		dc, err := ch.PublishWithDeferredConfirm("", l.queue, false, false, amqp.Publishing{MessageId: id, DeliveryMode: amqp.Persistent, Body: l.body})
+		n := l.ids.Add(1)
+		id := fmt.Sprint(n)
+		l.Ledger.attempted(id, node)
+		p := amqp.Publishing{MessageId: id, DeliveryMode: amqp.Persistent, Body: l.body}
+		if l.cfg.Priorities > 0 {
+			p.Priority = uint8(n % uint64(l.cfg.Priorities))
+		}
+		dc, err := ch.PublishWithDeferredConfirm(exchange, key, false, false, p)
 		if err != nil {
 			return err
 		}
 		waiting.Go(func() {
 			ok, err := dc.WaitContext(over)
 			if err == nil && (ok || !ch.IsClosed()) { // the client reports what was in flight when a channel ends as refused; its outcome is unknown
-				l.Ledger.settled(id, ok)
+				l.Ledger.settled(id, node, ok)
 			}
 			<-window
 		})
-		if cfg.Pause > 0 {
-			time.Sleep(cfg.Pause)
+		if l.cfg.Pause > 0 {
+			time.Sleep(l.cfg.Pause)
 		}
 	}
 	return l.lastConfirms(window, closed)
@@ -165,6 +243,7 @@ func (l *Load) lastConfirms(window chan struct{}, closed <-chan *amqp.Error) err
 		case e := <-closed:
 			return closeError(e)
 		case <-time.After(60 * time.Second):
+			l.Ledger.problem("confirms are missing 60 s after the last publish")
 			return errors.New("confirms are missing 60 s after the last publish")
 		}
 	}
@@ -181,170 +260,47 @@ func closeError(e *amqp.Error) error {
 	return e
 }
 
-func (l *Load) consume(conn *amqp.Connection, prefetch int) error {
+// consume takes the deliveries of queue number q.
+func (l *Load) consume(conn *amqp.Connection, node string, q int) error {
 	ch, err := conn.Channel()
 	if err != nil {
 		return err
 	}
-	if err := ch.Qos(prefetch, 0, false); err != nil {
+	if err := ch.Qos(l.cfg.Prefetch, 0, false); err != nil {
 		return err
 	}
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	deliveries, err := ch.Consume(l.queue, "", false, false, false, false, nil)
+	deliveries, err := ch.Consume(l.cfg.queues()[q], "", false, false, false, false, nil)
 	if err != nil {
 		return err
 	}
-	for {
+	life := l.life()
+	for n := 1; ; n++ {
 		select {
 		case d, ok := <-deliveries:
 			if !ok {
 				return closeError(<-closed)
 			}
-			l.Ledger.delivered(d.MessageId, d.Redelivered)
-			if err := d.Ack(false); err != nil {
+			if err := l.take(d, node, q, n); err != nil {
 				return err
 			}
-			l.Ledger.acked(d.MessageId)
+		case <-life:
+			return errChurn
 		case <-l.drainC.Done():
 			return nil
 		}
 	}
 }
 
-// Ledger records what clients saw, per message id.
-type Ledger struct {
-	mu          sync.Mutex
-	messages    map[string]*fate
-	disconnects []string
-	lastConfirm time.Time
-	longestGap  time.Duration
-	confirmed   int
-	problems    []string
-}
-
-type fate struct {
-	confirmed, refused, acked bool
-	deliveries                int
-	first                     int // deliveries without the redelivered flag
-}
-
-func newLedger() *Ledger { return &Ledger{messages: map[string]*fate{}} }
-
-func (g *Ledger) attempted(id string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.messages[id] = &fate{}
-}
-
-func (g *Ledger) settled(id string, ok bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f := g.messages[id]
-	f.confirmed, f.refused = ok, !ok
-	if !ok {
-		return
+// take settles the n-th delivery of a consumer.
+func (l *Load) take(d amqp.Delivery, node string, q, n int) error {
+	l.Ledger.delivered(d.MessageId, node, q, d.Redelivered)
+	if l.cfg.NackEvery > 0 && n%l.cfg.NackEvery == 0 {
+		return d.Nack(false, true)
 	}
-	g.confirmed++
-	now := time.Now()
-	if !g.lastConfirm.IsZero() {
-		g.longestGap = max(g.longestGap, now.Sub(g.lastConfirm))
+	if err := d.Ack(false); err != nil {
+		return err
 	}
-	g.lastConfirm = now
-}
-
-func (g *Ledger) delivered(id string, redelivered bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f := g.messages[id]
-	if f == nil {
-		g.problems = append(g.problems, fmt.Sprintf("phantom: %q was never published", id))
-		return
-	}
-	if f.refused {
-		g.problems = append(g.problems, fmt.Sprintf("%s was refused and yet delivered", id))
-	}
-	// The first delivery may be seen after the second: a node that was paused hands over what the log gave it before the others took over.
-	if f.deliveries++; !redelivered {
-		f.first++
-	}
-	if !redelivered && f.first > 1 {
-		g.problems = append(g.problems, fmt.Sprintf("%s was delivered %d times without the redelivered flag", id, f.first))
-	}
-}
-
-func (g *Ledger) acked(id string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if f := g.messages[id]; f != nil {
-		f.acked = true
-	}
-}
-
-func (g *Ledger) disconnected(node, role string, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.disconnects = append(g.disconnects, fmt.Sprintf("%s: %s: %v", node, role, err))
-}
-
-// Confirmed is the number of confirmed publishes so far.
-func (g *Ledger) Confirmed() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.confirmed
-}
-
-// Missing lists confirmed messages that no consumer has acknowledged yet.
-func (g *Ledger) Missing() (ids []string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for id, f := range g.messages {
-		if f.confirmed && !f.acked {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// Problems lists what must never happen: phantoms, refused but delivered, duplicates without a mark.
-func (g *Ledger) Problems() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return append([]string(nil), g.problems...)
-}
-
-// Disconnects lists connections that ended before the load did, as "node: role: reason".
-func (g *Ledger) Disconnects() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return append([]string(nil), g.disconnects...)
-}
-
-// TakeLongestGap returns the longest time between two confirms since the last call.
-func (g *Ledger) TakeLongestGap() time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	gap := g.longestGap
-	g.longestGap = 0
-	return gap
-}
-
-// Summary is one line for logs.
-func (g *Ledger) Summary() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var acked, again, unknown, refused int
-	for _, f := range g.messages {
-		switch {
-		case f.refused:
-			refused++
-		case !f.confirmed:
-			unknown++
-		}
-		if f.acked {
-			acked++
-		}
-		again += max(0, f.deliveries-1)
-	}
-	return fmt.Sprintf("%d attempted, %d confirmed, %d refused, %d unknown, %d acknowledged, %d redeliveries, %d disconnects",
-		len(g.messages), g.confirmed, refused, unknown, acked, again, len(g.disconnects))
+	l.Ledger.acked(d.MessageId, node, q)
+	return nil
 }

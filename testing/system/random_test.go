@@ -1,0 +1,309 @@
+package system
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/triagemq/triagemq/testing/harness"
+)
+
+// TestRandomFaults strikes real processes at random, under load of many kinds, and checks after each round that everybody works again, and at the end what
+// became of every message.
+//
+//	TRIAGEMQ_RANDOM_SECONDS  how long to strike; 45 by default
+//	TRIAGEMQ_RANDOM_SEED     replays a schedule: what strikes, whom (leader, follower, node), when and for how long. The interleaving is the machine's.
+func TestRandomFaults(t *testing.T) {
+	runRandom(t, harness.Start(t, 3), nil)
+}
+
+// runRandom needs the network of the nodes for strikes on the network; nil: there are none.
+func runRandom(t *testing.T, c *harness.Cluster, w *harness.Network) {
+	seed := uint64(envNumber(t, "TRIAGEMQ_RANDOM_SEED", int(time.Now().UnixNano()&0xffffff)))
+	length := time.Duration(envNumber(t, "TRIAGEMQ_RANDOM_SECONDS", 45)) * time.Second
+	t.Logf("replay with TRIAGEMQ_RANDOM_SEED=%d", seed)
+	r := &randomRun{t: t, c: c, w: w, rng: rand.New(rand.NewPCG(seed, 1)), began: time.Now()}
+	r.startLoads()
+	r.measureBase()
+	for end := time.Now().Add(length); time.Now().Before(end) && !t.Failed(); {
+		r.round(r.plan(time.Until(end)))
+	}
+	r.finish()
+}
+
+func envNumber(t *testing.T, name string, otherwise int) int {
+	v := os.Getenv(name)
+	if v == "" {
+		return otherwise
+	}
+	return must(strconv.Atoi(v))(t)
+}
+
+// randomRun is one run's memory.
+type randomRun struct {
+	t     *testing.T
+	c     *harness.Cluster
+	w     *harness.Network
+	rng   *rand.Rand
+	began time.Time
+
+	loads  []*harness.Load
+	base   int // confirms per second before the first strike
+	wounds []wound
+	rounds int
+}
+
+// wound is a time in which connections to a node may end.
+type wound struct {
+	node     string
+	from, to time.Time
+}
+
+// strike hits one node: at once or after a delay, and heals after hold.
+type strike struct {
+	kind        string // kill, terminate, pause, cut
+	role        string // leader, or follower1, follower2, n1, n2, n3
+	delay, hold time.Duration
+	node        *harness.Node // found when the round begins
+}
+
+func (s strike) String() string {
+	return fmt.Sprintf("%s %s (%s) after %v for %v", s.kind, s.role, s.node.Name, s.delay, s.hold)
+}
+
+func (r *randomRun) startLoads() {
+	nodes := r.c.Nodes
+	for _, cfg := range []harness.LoadConfig{
+		{Queue: "work", Priorities: 10, NackEvery: 7, Pause: 5 * time.Millisecond},
+		{Queue: "fan", FanOut: []string{"fan-a", "fan-b"}, Pause: 8 * time.Millisecond, NackEvery: 31},
+		{Queue: "churn", Churn: 700 * time.Millisecond, Pause: 5 * time.Millisecond},
+	} {
+		cfg.Publishers, cfg.Consumers = nodes, nodes
+		r.loads = append(r.loads, must(harness.StartLoad(r.t.Context(), cfg))(r.t))
+	}
+}
+
+func (r *randomRun) measureBase() {
+	progress(r.t, r.loads[0], 100)
+	from := r.confirmed()
+	<-time.After(2 * time.Second)
+	r.base = (r.confirmed() - from) / 2
+}
+
+func (r *randomRun) confirmed() (sum int) {
+	for _, l := range r.loads {
+		sum += l.Ledger.Confirmed()
+	}
+	return sum
+}
+
+// plan draws a round. Whatever it draws depends on the seed and the time left alone.
+func (r *randomRun) plan(left time.Duration) (round []strike) {
+	roles := []string{"leader", "follower1", "follower2"}
+	if r.rng.IntN(2) == 0 {
+		roles = []string{"n1", "n2", "n3"}
+	}
+	switch n := r.rng.IntN(10); {
+	case n == 0: // all processes at once
+		for _, role := range roles {
+			round = append(round, strike{kind: "kill", role: role, hold: r.between(0, 500*time.Millisecond)})
+		}
+		return round
+	case n < 4: // two at once, or one shortly after the other
+		r.rng.Shuffle(len(roles), func(i, j int) { roles[i], roles[j] = roles[j], roles[i] })
+		second := r.strike(roles[1], left)
+		if r.rng.IntN(2) == 0 {
+			second.delay = r.between(0, time.Second)
+		}
+		return []strike{r.strike(roles[0], left), second}
+	}
+	return []strike{r.strike(roles[min(r.rng.IntN(4), 3)%3], left)} // the leader twice as often
+}
+
+func (r *randomRun) strike(role string, left time.Duration) strike {
+	kinds := []string{"kill", "kill", "terminate", "pause", "pause"}
+	if r.w != nil {
+		kinds = append(kinds, "cut", "cut", "cut", "cut")
+	}
+	s := strike{kind: kinds[r.rng.IntN(len(kinds))], role: role}
+	switch long := r.rng.IntN(4) == 0; {
+	case s.kind == "kill" || s.kind == "terminate":
+		s.hold = r.between(0, 3*time.Second)
+	case long:
+		s.hold = r.between(3*time.Second, 20*time.Second)
+	default:
+		s.hold = r.between(100*time.Millisecond, 3*time.Second)
+	}
+	s.hold = min(s.hold, max(left, time.Second)).Round(time.Millisecond)
+	return s
+}
+
+func (r *randomRun) between(least, most time.Duration) time.Duration {
+	return (least + time.Duration(r.rng.Int64N(int64(most-least)))).Round(time.Millisecond)
+}
+
+// round strikes, heals, and waits until everybody works again.
+func (r *randomRun) round(strikes []strike) {
+	t := r.t
+	r.rounds++
+	leader := must(r.c.AwaitLeader(within(t, 30*time.Second)))(t)
+	for i := range strikes {
+		strikes[i].node = r.find(strikes[i].role, leader)
+	}
+	from := time.Now()
+	t.Logf("%.1fs round %d: %v", from.Sub(r.began).Seconds(), r.rounds, strikes)
+	errs := make([]error, len(strikes))
+	var all sync.WaitGroup
+	for i, s := range strikes {
+		all.Go(func() { errs[i] = r.carryOut(s) })
+	}
+	all.Wait()
+	healed := time.Now()
+	check(t, errors.Join(errs...))
+	check(t, r.c.AwaitReady(within(t, 45*time.Second)))
+	ready := time.Now()
+	r.recover()
+	now := time.Now()
+	t.Logf("%.1fs healed; ready after %v, at work after %v", healed.Sub(r.began).Seconds(), ready.Sub(healed).Round(time.Millisecond), now.Sub(healed).Round(time.Millisecond))
+	for _, n := range r.c.Nodes {
+		struck := slices.ContainsFunc(strikes, func(s strike) bool { return s.node == n })
+		if struck || leaderless(strikes) {
+			r.wounds = append(r.wounds, wound{n.Name, from, now})
+		}
+	}
+}
+
+func (r *randomRun) find(role string, leader *harness.Node) *harness.Node {
+	switch role {
+	case "leader":
+		return leader
+	case "follower1":
+		return r.c.Others(leader)[0]
+	case "follower2":
+		return r.c.Others(leader)[1]
+	}
+	return r.c.Node(role)
+}
+
+// leaderless says whether a node that was not struck may have been without a majority for so long that it closed its clients (after ten seconds).
+func leaderless(strikes []strike) bool {
+	return len(strikes) == 2 && min(strikes[0].delay+strikes[0].hold, strikes[1].delay+strikes[1].hold) > 6*time.Second
+}
+
+func (r *randomRun) carryOut(s strike) error {
+	<-time.After(s.delay)
+	switch s.kind {
+	case "kill":
+		s.node.Kill()
+	case "terminate":
+		if err := s.node.Terminate(within(r.t, 25*time.Second)); err != nil {
+			return err
+		}
+	case "pause":
+		s.node.Pause()
+	case "cut":
+		r.w.Cut(r.t, r.number(s.node))
+	}
+	<-time.After(s.hold)
+	switch s.kind {
+	case "kill", "terminate":
+		return s.node.Start()
+	case "pause":
+		s.node.Resume()
+	case "cut":
+		r.w.Plug(r.t, r.number(s.node))
+	}
+	return nil
+}
+
+func (r *randomRun) number(n *harness.Node) int { return slices.Index(r.c.Nodes, n) }
+
+// recover waits until the clients of every node work again, at no less than half the pace they had.
+func (r *randomRun) recover() {
+	total := r.confirmed()
+	type counts struct{ confirmed, acked map[string]int }
+	var before []counts
+	for _, l := range r.loads {
+		c, a := l.Ledger.ByNode()
+		before = append(before, counts{c, a})
+	}
+	check(r.t, harness.Poll(within(r.t, 30*time.Second), func() error {
+		for i, l := range r.loads {
+			c, a := l.Ledger.ByNode()
+			for _, n := range r.c.Nodes {
+				if c[n.Name] <= before[i].confirmed[n.Name] || a[n.Name] <= before[i].acked[n.Name] {
+					return fmt.Errorf("load %d on %s: %d more publishes confirmed, %d more deliveries acknowledged", i, n.Name, c[n.Name]-before[i].confirmed[n.Name], a[n.Name]-before[i].acked[n.Name])
+				}
+			}
+		}
+		return nil
+	}))
+	from, at := r.confirmed(), time.Now()
+	check(r.t, harness.Poll(within(r.t, 20*time.Second), func() error {
+		if n := r.confirmed() - from; n < r.base/2 {
+			return fmt.Errorf("%d publishes confirmed in %v, %d in a second before the first strike", n, time.Since(at), r.base)
+		}
+		return nil
+	}))
+	if total == r.confirmed() {
+		r.t.Error("nothing was confirmed")
+	}
+}
+
+// finish drains and judges.
+func (r *randomRun) finish() {
+	t := r.t
+	for _, l := range r.loads {
+		l.StopPublishing()
+	}
+	for i, q := range []string{"work", "fan-a", "fan-b", "churn"} {
+		err := harness.Poll(within(t, 60*time.Second), func() error {
+			ready, err := harness.QueueLength(r.c.Nodes[i%3], q)
+			if err == nil && ready > 0 {
+				err = fmt.Errorf("%d messages are still in %s", ready, q)
+			}
+			return err
+		})
+		check(t, err)
+	}
+	for _, l := range r.loads {
+		if err := l.Drain(within(t, 60*time.Second)); err != nil {
+			t.Error(err)
+			for _, id := range l.Ledger.Missing()[:min(3, len(l.Ledger.Missing()))] {
+				t.Logf("%s: %s", id, l.Ledger.Story(id))
+			}
+		}
+		if torn := l.Ledger.Torn(); len(torn) > 0 {
+			t.Errorf("%d messages are torn:\n%s", len(torn), strings.Join(torn[:min(5, len(torn))], "\n"))
+		}
+		judge(t, l)
+		for _, d := range l.Ledger.Ended() {
+			if !r.wounded(d) {
+				t.Errorf("%.1fs a connection to %s ended, which was not struck: %s: %s", d.At.Sub(r.began).Seconds(), d.Node, d.Role, d.Reason)
+			}
+		}
+	}
+	check(t, r.c.AwaitEqualDigests(within(t, 30*time.Second)))
+	for _, n := range r.c.Nodes {
+		log := string(must(os.ReadFile(n.LogFile()))(t))
+		for _, bad := range []string{"panic", "fatal", "[ERROR]"} {
+			if i := strings.Index(log, bad); i >= 0 {
+				t.Errorf("%s's log has %q: %s", n.Name, bad, log[i:min(len(log), i+1000)])
+			}
+		}
+	}
+	t.Logf("%d rounds, %d publishes confirmed, %d a second before the first strike", r.rounds, r.confirmed(), r.base)
+}
+
+func (r *randomRun) wounded(d harness.Disconnect) bool {
+	return slices.ContainsFunc(r.wounds, func(w wound) bool {
+		return w.node == d.Node && !d.At.Before(w.from) && !d.At.After(w.to)
+	})
+}

@@ -34,7 +34,6 @@ type walk struct {
 	rng     *rand.Rand
 	clients []*walkClient
 	stops   map[int]chan struct{}
-	trace   []string
 
 	mu       sync.Mutex // guards what follows: handlers may be called by the node's own goroutines
 	why      string     // the first violation

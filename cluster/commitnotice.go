@@ -72,7 +72,7 @@ func (r *reign) sendNotice(n *noticeSender) {
 		index := n.index.Load()
 		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(r.g.self), Addr: []byte(r.g.peerAddr)}
 		req := raft.AppendEntriesRequest{
-			RPCHeader: header, Term: r.term, Leader: header.Addr, PrevLogEntry: index, PrevLogTerm: r.term, LeaderCommitIndex: index,
+			RPCHeader: header, Term: r.term, PrevLogEntry: index, PrevLogTerm: r.term, LeaderCommitIndex: index,
 		}
 		var resp raft.AppendEntriesResponse
 		err := r.g.noticeTransport.AppendEntries(n.server, raft.ServerAddress(n.server), &req, &resp)

@@ -107,7 +107,7 @@ func prepareCounts(t *testing.T, n *harness.Node) {
 	for _, d := range held[:5] {
 		check(t, d.Nack(false, true))
 	}
-	must(ch.QueueInspect("counted"))(t) // the nacks have applied
+	must(ch.QueueDeclarePassive("counted", true, false, false, false, nil))(t) // the nacks have applied
 }
 
 // verifyCounts drains that queue: strictly by priority, first come first served within, counts as they were.

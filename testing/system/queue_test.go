@@ -90,7 +90,7 @@ func TestStaleAck(t *testing.T) {
 	confirmed(t, ch, "again", amqp.Publishing{MessageId: "new"})
 	fresh := next(t, must(admin.Consume("again", "c2", false, false, false, false, nil))(t))
 	check(t, old.Ack(false))
-	must(ch.QueueInspect("again"))(t) // fails if the ack closed the channel
+	must(ch.QueueDeclarePassive("again", true, false, false, false, nil))(t) // fails if the ack closed the channel
 	check(t, admin.Cancel("c2", false))
 	check(t, fresh.Nack(false, true))
 	if d := next(t, must(channel(t, c.Nodes[2]).Consume("again", "", false, false, false, false, nil))(t)); d.MessageId != "new" {
@@ -116,7 +116,7 @@ func TestConsumerTimeout(t *testing.T) {
 		t.Errorf("cancelled %q", tag)
 	}
 	check(t, late.Ack(false))
-	must(slow.QueueInspect("slow"))(t)
+	must(slow.QueueDeclarePassive("slow", true, false, false, false, nil))(t)
 	check(t, second.Cancel("quick", false))
 	check(t, again.Nack(false, true))
 	if d := next(t, must(second.Consume("slow", "", false, false, false, false, nil))(t)); d.MessageId != "1" {

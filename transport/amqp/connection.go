@@ -11,7 +11,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/transport/wire"
 )
 
@@ -285,6 +284,3 @@ func malformed(method wire.MethodID, err error) *exception {
 
 // isTimeout tells a deadline that passed from a broken socket.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
-
-// ref addresses the connection itself.
-func (c *connection) ref() fsm.Ref { return fsm.Ref{Conn: c.session.Conn()} }

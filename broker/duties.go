@@ -203,7 +203,8 @@ func (d *duties) steerClock() {
 	off := n.cfg.Clock.Now().UnixMilli() - middle
 	if len(known) > len(voters)/2 && max(off, -off) > clockFarOff.Milliseconds() && len(voters) > 1 && n.mayHandOver() {
 		n.logger.Warn("this leader's wall clock is off, handing over", "off_millis", off)
-		if err := n.log.TransferLeadership(d.ctx); err != nil {
+		// The transfer goes on by itself once it has begun: Follow then ends d.ctx, and waits for this goroutine.
+		if err := n.log.TransferLeadership(d.ctx); err != nil && d.ctx.Err() == nil {
 			n.logger.Warn("leadership not handed over", "error", err)
 		}
 	}

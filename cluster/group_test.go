@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 )
 
 func TestLoneNodeLeadsAndApplies(t *testing.T) {
@@ -56,4 +58,35 @@ func TestPropose(t *testing.T) {
 		t.Errorf("proposing on a follower: %v", err)
 	}
 	follower.applied("tick")
+}
+
+// TestDutiesMayHandOver: what hands leadership over may be what Follow waits for, as a leader's duties are.
+func TestDutiesMayHandOver(t *testing.T) {
+	c := newCluster(t, 3, nil).start()
+	old := c.leader()
+	transferred := make(chan error, 1)
+	duties := make(chan struct{})
+	end := sync.OnceFunc(func() { close(duties) })
+	old.machine.mu.Lock()
+	old.machine.follow = func() { <-duties }
+	old.machine.mu.Unlock()
+	go func() {
+		defer end()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		transferred <- old.group.TransferLeadership(ctx)
+	}()
+	select {
+	case err := <-transferred:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(patience):
+		end() // or nothing could be closed
+		t.Fatal("duties and Follow wait for one another")
+	}
+	if next := c.leader(); next == old {
+		t.Errorf("%s leads on", old.name)
+	}
+	old.applied(old.send(old.stream(), 1, 1)...)
 }

@@ -21,6 +21,7 @@ type testMachine struct {
 	heard    map[string]int
 	restores []bool // live
 	gate     chan struct{}
+	follow   func() // called by Follow; nil: nothing
 	gaps     map[string]uint64 // origin: next number at its last gap
 }
 
@@ -122,7 +123,16 @@ func (m *testMachine) Restore(r io.Reader, live bool) error {
 func (m *testMachine) LiveBytes() int64 { return 1 }
 
 func (m *testMachine) Lead(term uint64) { m.reign(term) }
-func (m *testMachine) Follow()          { m.reign(0) }
+
+func (m *testMachine) Follow() {
+	m.mu.Lock()
+	follow := m.follow
+	m.mu.Unlock()
+	if follow != nil {
+		follow()
+	}
+	m.reign(0)
+}
 
 func (m *testMachine) reign(term uint64) {
 	m.mu.Lock()

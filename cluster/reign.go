@@ -16,6 +16,7 @@ type reign struct {
 	raft *raft.Raft
 	term uint64
 	over chan struct{} // closed when it ends
+	idle chan struct{} // closed when nothing more is proposed
 	gone chan struct{} // closed when Machine.Follow has returned
 	wake chan struct{} // for the proposer; capacity 1
 
@@ -38,7 +39,7 @@ const reignPause = 50 * time.Millisecond
 func newReign(g *Group, r *raft.Raft, term uint64) *reign {
 	return &reign{
 		g: g, raft: r, term: term,
-		over: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1), space: make(chan struct{}),
+		over: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1), space: make(chan struct{}),
 		intakes: map[string]*intake{}, heardAt: map[string]time.Time{}, notices: map[raft.ServerID]*noticeSender{},
 	}
 }
@@ -47,24 +48,31 @@ func newReign(g *Group, r *raft.Raft, term uint64) *reign {
 func (r *reign) run() {
 	defer r.g.poke()
 	defer close(r.gone)
-	err := r.barrier()
-	if err == nil {
-		r.g.machine.Lead(r.term)
-		r.open()
-		r.g.poke()
-		r.g.log.Info("leading", "term", r.term)
-		err = r.propose()
-		r.end(causeOf(err))
+	led, err := r.lead()
+	r.end(causeOf(err))
+	close(r.idle)
+	if led {
 		r.g.machine.Follow()
 		r.g.log.Info("no longer leading", "term", r.term, "cause", r.endCause())
 	}
-	r.end(causeOf(err))
 	if err != nil {
 		select {
 		case <-time.After(reignPause):
 		case <-r.g.ctx.Done():
 		}
 	}
+}
+
+// lead proposes until the reign is over. led says that the Machine was told to lead.
+func (r *reign) lead() (led bool, err error) {
+	if err := r.barrier(); err != nil {
+		return false, err
+	}
+	r.g.machine.Lead(r.term)
+	r.open()
+	r.g.poke()
+	r.g.log.Info("leading", "term", r.term)
+	return true, r.propose()
 }
 
 func causeOf(err error) string {
@@ -199,7 +207,8 @@ func (g *Group) publishLocked(l Leadership) {
 	g.leadChanged = make(chan struct{})
 }
 
-// halt ends the reign, waits for its end and keeps another from beginning until resume.
+// halt ends the reign, waits until nothing more is proposed and keeps another from beginning until resume. It does not wait for Machine.Follow: the
+// leader's duties, which Follow waits for, are among those that hand leadership over.
 func (g *Group) halt() {
 	g.mu.Lock()
 	g.halts++
@@ -207,7 +216,7 @@ func (g *Group) halt() {
 	g.mu.Unlock()
 	if r != nil {
 		r.end("handing over")
-		<-r.gone
+		<-r.idle
 	}
 }
 

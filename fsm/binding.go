@@ -163,7 +163,7 @@ func (s *State) removeBinding(b *binding) {
 
 // removeInbound removes what leads to a destination that is being deleted.
 func (s *State) removeInbound(in *bindingSet) {
-	for _, b := range in.all() {
+	for _, b := range slices.Backward(in.all()) {
 		if !s.isGone(b) { // it went with a source that an earlier one of them was the last binding of
 			s.removeBinding(b)
 		}

@@ -160,7 +160,7 @@ func (s *State) serverCancel(c *consumer) {
 
 // removeConsumers removes all of a channel, and the auto-delete queues of which they were the last ones.
 func (s *State) removeConsumers(ch *channel) {
-	for _, c := range slices.Clone(ch.consumers) {
+	for _, c := range slices.Backward(slices.Clone(ch.consumers)) {
 		s.removeConsumer(c)
 		s.deleteIfUnused(c.queue)
 	}
@@ -175,9 +175,8 @@ func (s *State) removeConsumer(c *consumer) {
 	if q.exclusive == c {
 		q.exclusive = nil
 	}
-	isIt := func(other *consumer) bool { return other == c }
-	q.consumers = slices.DeleteFunc(q.consumers, isIt)
-	ch.consumers = slices.DeleteFunc(ch.consumers, isIt)
+	q.consumers = withoutSerial(q.consumers, c)
+	ch.consumers = withoutSerial(ch.consumers, c)
 	delete(ch.byTag, c.tag)
 	q.vhost.consumers--
 	s.touch(q)

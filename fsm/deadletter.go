@@ -15,7 +15,11 @@ const (
 
 // deadQueueName is the queue of every virtual host that takes what reached its delivery limit and has nowhere else to go. It comes into being when it is
 // first needed and holds the latest limits.deadQueueMessages messages.
-const deadQueueName = "triagemq.dead"
+const deadQueueName = ownPrefix + "dead"
+
+// ownPrefix begins the names of queues that the broker makes itself. Clients use them and do not declare them: a triagemq.dead that someone's session owned, or
+// that had a delivery limit, would lose what it is for.
+const ownPrefix = "triagemq."
 
 const (
 	headerDeath      = "x-death"

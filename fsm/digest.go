@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/triagemq/triagemq/fsm/store"
 )
@@ -45,8 +46,13 @@ func (s *State) touch(o object) {
 	d.dirty = append(d.dirty, o)
 	const slack = 1024
 	if len(d.dirty) > 2*d.objects+slack { // objects come and go and no Mark follows: do not keep the dead
-		d.settle()
+		d.dropGone()
 	}
+}
+
+// dropGone shortens the list. It hashes nothing: whoever touches an object may be in the middle of changing it.
+func (d *digest) dropGone() {
+	d.dirty = slices.DeleteFunc(d.dirty, func(o object) bool { return o.base().gone })
 }
 
 // forget takes an object out of the state.

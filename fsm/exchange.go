@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,7 +83,7 @@ func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange,
 	}
 	if x == nil {
 		if strings.HasPrefix(c.Name, "amq.") {
-			return nil, reservedName("exchange", c.Name)
+			return nil, reservedName("exchange", c.Name, "amq.*")
 		}
 		return nil, nil
 	}
@@ -151,7 +152,7 @@ func (s *State) dropExchange(x *exchange) {
 	delete(x.vhost.exchanges, x.name)
 	delete(s.targets, route.Dest(x.serial))
 	s.forget(x)
-	for _, b := range bySerial(x.out) {
+	for _, b := range slices.Backward(bySerial(x.out)) {
 		s.removeBinding(b)
 	}
 	s.removeInbound(&x.in)

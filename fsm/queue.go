@@ -196,7 +196,10 @@ func (s *State) checkDeclareQueue(ses *session, c *DeclareQueue) (q *queue, args
 		return q, args, ses.mayUse(q)
 	}
 	if strings.HasPrefix(c.Name, "amq.") && !c.ServerNamed {
-		return nil, args, reservedName("queue", c.Name)
+		return nil, args, reservedName("queue", c.Name, "amq.*")
+	}
+	if strings.HasPrefix(c.Name, ownPrefix) && q == nil {
+		return nil, args, reservedName("queue", c.Name, ownPrefix+"*")
 	}
 	if c.Name == "" {
 		return nil, args, refuse(PreconditionFailed, "a queue needs a name")
@@ -227,7 +230,11 @@ func (q *queue) equivalent(ses *session, c *DeclareQueue, label string) *refusal
 	if r != nil {
 		return r
 	}
-	return equivalentArguments(tableOf(q.arguments), tableOf(c.Arguments), label)
+	received := tableOf(c.Arguments)
+	if r := checkUnsupported(unsupportedQueueArguments[:], received, label); r != nil {
+		return r
+	}
+	return equivalentArguments(tableOf(q.arguments), received, label)
 }
 
 func (s *State) deleteQueue(ch *channel, c *DeleteQueue) *refusal {
@@ -256,9 +263,9 @@ func (s *State) dropQueue(q *queue) {
 	delete(s.targets, route.Dest(q.serial))
 	s.forget(q)
 	if ses := q.owner; ses != nil {
-		ses.exclusive = slices.DeleteFunc(ses.exclusive, func(other *queue) bool { return other == q })
+		ses.exclusive = withoutSerial(ses.exclusive, q)
 	}
-	for _, c := range slices.Clone(q.consumers) {
+	for _, c := range slices.Backward(slices.Clone(q.consumers)) {
 		s.serverCancel(c)
 	}
 	s.removeInbound(&q.in)
@@ -285,7 +292,8 @@ func (s *State) purge(q *queue) {
 		s.addPart(q, s.nextSerial())
 		s.touch(q)
 	}
-	for _, p := range slices.Clone(q.parts) {
+	// The newest first, because it takes new messages and must not be left half empty; older ones have ready messages where some were returned to them.
+	for _, p := range slices.Backward(slices.Clone(q.parts)) {
 		if !p.draining && p.messages.Ready() > 0 {
 			s.drain(p)
 		}

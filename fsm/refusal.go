@@ -33,8 +33,8 @@ func noExchange(name string, v *vhost) *refusal {
 	return refuse(NotFound, "no %s", exchangeLabel(name, v))
 }
 
-func reservedName(kind, name string) *refusal {
-	return refuse(AccessRefused, "%s name '%s' contains reserved prefix 'amq.*'", kind, name)
+func reservedName(kind, name, prefix string) *refusal {
+	return refuse(AccessRefused, "%s name '%s' contains reserved prefix '%s'", kind, name, prefix)
 }
 
 func onDefaultExchange() *refusal {

@@ -72,11 +72,11 @@ func (s *State) endSessions(ending []*session, cause store.ReturnCause) {
 			channels = append(channels, ses.channels[number])
 		}
 	}
-	for _, ch := range channels {
+	for _, ch := range slices.Backward(channels) {
 		s.removeConsumers(ch)
 	}
-	for _, ses := range ending {
-		for _, q := range slices.Clone(ses.exclusive) {
+	for _, ses := range slices.Backward(ending) {
+		for _, q := range slices.Backward(slices.Clone(ses.exclusive)) {
 			s.dropQueue(q)
 		}
 	}

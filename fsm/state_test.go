@@ -495,3 +495,58 @@ func TestMarkCoversItsEntry(t *testing.T) {
 		t.Error("the place of the Mark in its entry matters")
 	}
 }
+
+// TestPurgeOverParts: a purge may find ready messages in an older part too. What that one costs of the entry's budget must not leave the part that takes new
+// messages half purged: they would go with the rest.
+func TestPurgeOverParts(t *testing.T) {
+	d := newDriver(t)
+	d.state.limits.bulkMoves = 4
+	publish := &Publish{Ref: driverChannel, RoutingKey: []byte("q"), Properties: []byte{0, 0}, Body: []byte("old")}
+	publishes := func(n int) (commands []Command) {
+		for range n {
+			commands = append(commands, publish)
+		}
+		return commands
+	}
+	d.apply(append([]Command{&DeclareQueue{Ref: driverChannel, Name: "q"}}, publishes(9)...)...)
+	for range 3 {
+		d.apply(&Get{Ref: driverChannel, Queue: "q"})
+	}
+	d.apply(&PurgeQueue{Ref: driverChannel, Name: "q"}) // seals the part, which keeps what is held
+	d.tickAll()
+	d.apply(publishes(3)...)
+	d.apply(&Nack{Ref: driverChannel, Multiple: true, Requeue: true})
+	d.check()
+	if q, _ := d.state.Queue("/", "q"); q.Ready != 6 {
+		t.Fatalf("%d messages are ready, want 3 returned ones and 3 new ones", q.Ready)
+	}
+	d.apply(&PurgeQueue{Ref: driverChannel, Name: "q"})
+	if d.effects[0].Count != 6 {
+		t.Errorf("the purge counts %d", d.effects[0].Count)
+	}
+	d.check()
+	d.apply(publish)
+	d.tickAll()
+	d.check()
+	if q, _ := d.state.Queue("/", "q"); q.Ready != 1 {
+		t.Errorf("%d messages are ready after a purge and one publish", q.Ready)
+	}
+}
+
+// TestDigestNotesEveryChange: objects that come and go between two Marks fill the list of what must be hashed again, and whatever keeps that list short must
+// not hash an object in the middle of its change.
+func TestDigestNotesEveryChange(t *testing.T) {
+	for come := 1024; come < 1100; come++ {
+		d := newDriver(t)
+		d.items(AppendMark(nil))
+		var commands []Command
+		for i := range come {
+			ref := Ref{Conn: 1, Channel: 2, Incarnation: uint32(i + 1)}
+			commands = append(commands, &OpenChannel{Ref: ref}, &CloseChannel{Ref: ref})
+		}
+		d.apply(append(commands, &SetQos{Ref: driverChannel, Count: 7})...)
+		if err := d.state.Check(); err != nil {
+			t.Fatalf("after %d channels that came and went: %v", come, err)
+		}
+	}
+}

@@ -86,11 +86,11 @@ func (s *State) deleteVHost(v *vhost) {
 			}
 		}
 	}
-	for _, q := range bySerial(v.queues) {
+	for _, q := range slices.Backward(bySerial(v.queues)) {
 		s.dropQueue(q)
 	}
 	s.endSessions(ending, store.ReturnConnection)
-	for _, x := range bySerial(v.exchanges) {
+	for _, x := range slices.Backward(bySerial(v.exchanges)) {
 		if !s.isGone(x) { // an auto-delete exchange goes with its last binding
 			s.dropExchange(x)
 		}
@@ -119,6 +119,16 @@ func compareSerial[T serialised](object T, serial uint64) int {
 		return 1
 	}
 	return 0
+}
+
+// withoutSerial removes an object from a list in order of serial, if it is there. What ends with very many objects ends the youngest first: each is then the
+// last of its lists and costs no move.
+func withoutSerial[T serialised](list []T, object T) []T {
+	i, ok := slices.BinarySearchFunc(list, object.serialNumber(), compareSerial)
+	if !ok {
+		return list
+	}
+	return slices.Delete(list, i, i+1)
 }
 
 // bySerial lists objects in order of creation.

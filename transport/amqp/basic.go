@@ -10,7 +10,7 @@ func (ch *channel) handleQos(m *wire.BasicQos) *exception {
 		return exceptionf(notImplemented, m.ID(), "prefetch_size!=0 (%d)", m.PrefetchSize)
 	}
 	ch.ask(&fsm.SetQos{Ref: ch.ref, Count: m.PrefetchCount, Global: m.Global},
-		expectation{fsm.KindSetQos, wire.IDBasicQosOk, m.ID()}, false)
+		expectation{command: fsm.KindSetQos, ok: wire.IDBasicQosOk, asked: m.ID()}, false)
 	return nil
 }
 
@@ -35,7 +35,7 @@ func (ch *channel) handleGet(m *wire.BasicGet) (*exception, error) {
 	ch.gets++
 	c.gets++
 	c.mu.Unlock()
-	ch.ask(get, expectation{fsm.KindGet, wire.IDBasicGetOk, m.ID()}, false)
+	ch.ask(get, expectation{command: fsm.KindGet, ok: wire.IDBasicGetOk, asked: m.ID()}, false)
 	if err := c.submit(); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,8 @@ type channel struct {
 	alsoCloseOk bool       // failing, closing: the client and we both closed
 	expected    expectations
 	run         confirmRun
-	consumers   map[string]*consumer
+	consumers   map[string]*consumer // those that the state machine has, by tag
+	windows     int                  // the same, and those that are being started
 	lastServed  *consumer
 	gets        int
 }
@@ -368,6 +369,6 @@ func (ch *channel) forget() {
 	for _, consumer := range ch.consumers {
 		consumer.gone = true
 	}
-	ch.consumers, ch.lastServed = nil, nil
+	ch.consumers, ch.lastServed, ch.windows = nil, nil, 0
 	ch.expected = expectations{}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,7 @@ func TestHeldPublisherStillConsumes(t *testing.T) {
 	session.handler.Blocked("low on memory & low on disk")
 	p.send((&wire.BasicConsume{Queue: "q", ConsumerTag: "c", NoAck: true, NoWait: true}).AppendFrame(nil, 1))
 	ref := session.await(t, fsm.KindConsume).ref
+	session.effects(fsm.Effect{Kind: fsm.Replied, Ref: ref, Command: fsm.KindConsume, Consumer: "c"})
 	p.publish(1)
 	session.await(t, fsm.KindPublish)
 	if got := p.frames(wire.IDConnectionBlocked); got != "0 connection.blocked Reason=\"low on memory & low on disk\"\n" {
@@ -149,6 +151,7 @@ func TestSlowReader(t *testing.T) {
 	p, session, s := openFake(t, config, nil)
 	p.send((&wire.BasicConsume{Queue: "q", ConsumerTag: "c", NoAck: true, NoWait: true}).AppendFrame(nil, 1))
 	consume := session.await(t, fsm.KindConsume)
+	session.effects(fsm.Effect{Kind: fsm.Replied, Ref: consume.ref, Command: fsm.KindConsume, Consumer: "c"})
 	deliver := fsm.Effect{Kind: fsm.Delivered, Ref: consume.ref, Consumer: "c", Body: make([]byte, 1<<20)}
 	const count = 16 // more than the sockets' buffers hold
 	for tag := uint64(1); tag <= count; tag++ {
@@ -427,5 +430,111 @@ func TestFailedChannelDropsItsPartialMessage(t *testing.T) {
 	waitFor(t, "the end", func() bool { return len(s.live()) == 0 })
 	if c.partial != 0 {
 		t.Fatalf("%d bytes of unfinished messages are left", c.partial)
+	}
+}
+
+// TestTagUsedAgain: a client cancels and consumes with the same tag in one write. The second consumer keeps its window, and is
+// granted more as its messages leave; before, the first one's end took it away and deliveries stopped for good.
+func TestTagUsedAgain(t *testing.T) {
+	config := testConfig()
+	config.WindowMessages = 2
+	p, session, _ := openFake(t, config, nil)
+	var b []byte
+	for range 2 {
+		b = (&wire.BasicConsume{Queue: "q", ConsumerTag: "c"}).AppendFrame(b, 1)
+		b = (&wire.BasicCancel{ConsumerTag: "c"}).AppendFrame(b, 1)
+	}
+	p.send((&wire.BasicConsume{Queue: "q", ConsumerTag: "c"}).AppendFrame(b, 1))
+	for range 3 {
+		session.await(t, fsm.KindConsume)
+	}
+	ref := fsm.Ref{Conn: 1, Channel: 1, Incarnation: 1}
+	replied := func(kind fsm.CommandKind) fsm.Effect {
+		return fsm.Effect{Kind: fsm.Replied, Ref: ref, Command: kind, Consumer: "c"}
+	}
+	session.effects(replied(fsm.KindConsume), replied(fsm.KindCancel), replied(fsm.KindConsume), replied(fsm.KindCancel), replied(fsm.KindConsume))
+	for tag := uint64(1); tag <= 4; tag++ {
+		session.effects(fsm.Effect{Kind: fsm.Delivered, Ref: ref, Consumer: "c", Tag: tag, Body: []byte("b")})
+		p.await(wire.IDBasicDeliver)
+		session.await(t, fsm.KindGrant)
+	}
+}
+
+// TestWindowsAreShared: consumers that are asked for in one write share the bytes as well as those asked for one by one.
+func TestWindowsAreShared(t *testing.T) {
+	config := testConfig()
+	p, session, s := openFake(t, config, nil)
+	var b []byte
+	const count = 100
+	for i := range count {
+		b = (&wire.BasicConsume{Queue: "q", ConsumerTag: fmt.Sprint(i), NoWait: true}).AppendFrame(b, 1)
+	}
+	p.send(b)
+	var ref fsm.Ref
+	for range count {
+		ref = session.await(t, fsm.KindConsume).ref
+	}
+	for i := range count {
+		session.effects(fsm.Effect{Kind: fsm.Replied, Ref: ref, Command: fsm.KindConsume, Consumer: fmt.Sprint(i)})
+	}
+	c := s.live()[0]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch, total := c.channels[1], 0
+	for _, window := range ch.consumers {
+		total += int(window.bytes)
+	}
+	if len(ch.consumers) != count || ch.windows != count || total > 7*int(config.WindowBytes) {
+		t.Fatalf("%d consumers, %d windows of %d bytes in all", len(ch.consumers), ch.windows, total)
+	}
+}
+
+// TestPeerThatTakesNothing: no heartbeats, nothing is read: after the stall limit the peer is dropped and its session ends.
+func TestPeerThatTakesNothing(t *testing.T) {
+	config := testConfig()
+	config.WriteStallMax = 200 * time.Millisecond
+	p, session, s := openFake(t, config, nil)
+	if err := p.conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	ref := fsm.Ref{Conn: 1, Channel: 1, Incarnation: 1}
+	begin := time.Now()
+	for tag := uint64(1); tag <= 16; tag++ { // more than the sockets' buffers hold
+		session.effects(fsm.Effect{Kind: fsm.Delivered, Ref: ref, Consumer: "c", Tag: tag, Body: make([]byte, 1<<20)})
+	}
+	receiveClosed(t, session.closed)
+	if took := time.Since(begin); took < config.WriteStallMax || s.Stats().PeersStalled != 1 {
+		t.Fatalf("dropped after %v, %+v", took, s.Stats())
+	}
+}
+
+// TestSlowPeerIsNotDropped: whoever takes a little within each stall limit may go on for as long as it needs.
+func TestSlowPeerIsNotDropped(t *testing.T) {
+	config := testConfig()
+	config.WriteStallMax = 400 * time.Millisecond
+	p, session, s := openFake(t, config, nil)
+	ref := fsm.Ref{Conn: 1, Channel: 1, Incarnation: 1}
+	const bodyBytes = 8 << 20
+	session.effects(fsm.Effect{Kind: fsm.Delivered, Ref: ref, Consumer: "c", Tag: 1, Body: make([]byte, bodyBytes)})
+	begin, taken := time.Now(), 0
+	piece := make([]byte, 256<<10)
+	ticker := time.NewTicker(40 * time.Millisecond)
+	defer ticker.Stop()
+	for taken < bodyBytes {
+		<-ticker.C
+		n, err := io.ReadFull(p.conn, piece)
+		if taken += n; err != nil {
+			t.Fatalf("after %v and %d bytes: %v", time.Since(begin), taken, err)
+		}
+	}
+	if took := time.Since(begin); took < 2*config.WriteStallMax || s.Stats().PeersStalled != 0 {
+		t.Fatalf("taken within %v, %+v", took, s.Stats())
+	}
+}
+
+// TestAnnouncedCapabilities: nothing that is refused when it is used.
+func TestAnnouncedCapabilities(t *testing.T) {
+	if slices.Contains(capabilities, "direct_reply_to") {
+		t.Error("direct_reply_to is announced")
 	}
 }

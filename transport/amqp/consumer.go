@@ -45,16 +45,22 @@ func (ch *channel) newConsumer(tag string) *consumer {
 	c := ch.conn
 	others := 0
 	for _, other := range c.channels {
-		others += len(other.consumers)
+		others += other.windows
 	}
+	ch.windows++
 	bytes := max(int(c.config.WindowBytes)/(others+1), min(windowBytesMin, int(c.config.WindowBytes)))
-	window := &consumer{ref: ch.ref, tag: tag, messages: c.config.WindowMessages, bytes: uint32(bytes)}
+	return &consumer{ref: ch.ref, tag: tag, messages: c.config.WindowMessages, bytes: uint32(bytes)}
+}
+
+// consumerStarted follows the state machine, not the reader: a client may cancel a tag and consume with it again in one write,
+// and the end of the first must not take the window of the second away.
+func (ch *channel) consumerStarted(window *consumer) {
+	ch.consumerGone(window.tag) // one that the broker cancelled without a word
 	if ch.consumers == nil {
 		ch.consumers = make(map[string]*consumer)
 	}
-	ch.consumers[tag] = window
+	ch.consumers[window.tag] = window
 	ch.lastServed = window
-	return window
 }
 
 // countDelivery counts a message that was encoded. Called with mu held, as all that follow.
@@ -119,6 +125,7 @@ func (ch *channel) consumer(tag string) *consumer {
 func (ch *channel) consumerGone(tag string) {
 	if found := ch.consumers[tag]; found != nil {
 		found.gone = true
+		ch.windows--
 		delete(ch.consumers, tag)
 	}
 	ch.lastServed = nil
@@ -126,7 +133,7 @@ func (ch *channel) consumerGone(tag string) {
 
 func (ch *channel) handleConsume(m *wire.BasicConsume) *exception {
 	if m.Queue == directReplyTo {
-		return exceptionf(notImplemented, m.ID(), "direct reply-to is not supported by this version")
+		return noDirectReplyTo(m.ID())
 	}
 	name, x := ch.queueName(m.Queue, m.ID())
 	if x != nil {
@@ -141,18 +148,22 @@ func (ch *channel) handleConsume(m *wire.BasicConsume) *exception {
 	window := ch.newConsumer(tag)
 	c.mu.Unlock()
 	ch.ask(&fsm.Consume{
-		Ref: ch.ref, Queue: name, Tag: tag, NoAck: m.NoAck, Exclusive: m.Exclusive, NoWait: m.NoWait, Arguments: m.Arguments,
+		Ref: ch.ref, Queue: name, Tag: tag, NoAck: m.NoAck, Exclusive: m.Exclusive, Arguments: m.Arguments,
 		GrantMessages: window.messages, GrantBytes: window.bytes,
-	}, expectation{fsm.KindConsume, wire.IDBasicConsumeOk, m.ID()}, m.NoWait)
+	}, expectation{command: fsm.KindConsume, ok: wire.IDBasicConsumeOk, asked: m.ID(), window: window}, m.NoWait)
 	return nil
 }
 
-// directReplyTo is RabbitMQ's pseudo-queue.
+// directReplyTo is RabbitMQ's pseudo-queue. Who asks for it loses the channel, not the connection.
 const directReplyTo = "amq.rabbitmq.reply-to"
 
+func noDirectReplyTo(method wire.MethodID) *exception {
+	return exceptionf(preconditionFailed, method, "direct reply-to is not supported by this version")
+}
+
 func (ch *channel) handleCancel(m *wire.BasicCancel) {
-	ch.ask(&fsm.Cancel{Ref: ch.ref, Tag: m.ConsumerTag, NoWait: m.NoWait},
-		expectation{fsm.KindCancel, wire.IDBasicCancelOk, m.ID()}, m.NoWait)
+	ch.ask(&fsm.Cancel{Ref: ch.ref, Tag: m.ConsumerTag},
+		expectation{command: fsm.KindCancel, ok: wire.IDBasicCancelOk, asked: m.ID()}, m.NoWait)
 }
 
 // cancelled takes a ConsumerCancelled. Called with mu held.

@@ -111,6 +111,12 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 	if summary.Expiration != nil && !isMillis(summary.Expiration) {
 		return exceptionf(preconditionFailed, method, "invalid expiration '%s'", summary.Expiration)
 	}
+	if summary.Expiration != nil { // better refused than kept for ever
+		return exceptionf(preconditionFailed, method, "message TTL is not supported by this version")
+	}
+	if string(summary.ReplyTo) == directReplyTo {
+		return noDirectReplyTo(method)
+	}
 	if summary.UserID != nil && string(summary.UserID) != c.user {
 		return exceptionf(preconditionFailed, method, "user_id property set to '%s' but authenticated user was '%s'", summary.UserID, c.user)
 	}

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"crypto/rand"
+	"strings"
 
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/transport/wire"
@@ -11,9 +12,12 @@ import (
 func (ch *channel) declareQueue(m *wire.QueueDeclare) (*exception, error) {
 	command := fsm.DeclareQueue{
 		Ref: ch.ref, Name: stripNewlines(m.Queue), Passive: m.Passive, Durable: m.Durable, Exclusive: m.Exclusive, AutoDelete: m.AutoDelete,
-		NoWait: m.NoWait, Arguments: m.Arguments,
+		Arguments: m.Arguments,
 	}
-	expected := expectation{fsm.KindDeclareQueue, wire.IDQueueDeclareOk, m.ID()}
+	if strings.HasPrefix(command.Name, directReplyTo) {
+		command.Passive = true // there are none: 404, as for a requester that has gone
+	}
+	expected := expectation{command: fsm.KindDeclareQueue, ok: wire.IDQueueDeclareOk, asked: m.ID()}
 	switch {
 	case command.Name == "" && m.Passive:
 		name, x := ch.queueName("", m.ID())
@@ -57,8 +61,8 @@ func (ch *channel) bindQueue(m *wire.QueueBind) *exception {
 	}
 	ch.ask(&fsm.Bind{
 		Ref: ch.ref, Source: stripNewlines(m.Exchange), Destination: name, Key: bindingKey(m.Queue, m.RoutingKey, name),
-		Arguments: m.Arguments, NoWait: m.NoWait,
-	}, expectation{fsm.KindBind, wire.IDQueueBindOk, m.ID()}, m.NoWait)
+		Arguments: m.Arguments,
+	}, expectation{command: fsm.KindBind, ok: wire.IDQueueBindOk, asked: m.ID()}, m.NoWait)
 	return nil
 }
 
@@ -69,7 +73,7 @@ func (ch *channel) unbindQueue(m *wire.QueueUnbind) *exception {
 	}
 	ch.ask(&fsm.Unbind{
 		Ref: ch.ref, Source: stripNewlines(m.Exchange), Destination: name, Key: bindingKey(m.Queue, m.RoutingKey, name), Arguments: m.Arguments,
-	}, expectation{fsm.KindUnbind, wire.IDQueueUnbindOk, m.ID()}, false)
+	}, expectation{command: fsm.KindUnbind, ok: wire.IDQueueUnbindOk, asked: m.ID()}, false)
 	return nil
 }
 
@@ -78,7 +82,7 @@ func (ch *channel) purgeQueue(m *wire.QueuePurge) *exception {
 	if x != nil {
 		return x
 	}
-	ch.ask(&fsm.PurgeQueue{Ref: ch.ref, Name: name, NoWait: m.NoWait}, expectation{fsm.KindPurgeQueue, wire.IDQueuePurgeOk, m.ID()}, m.NoWait)
+	ch.ask(&fsm.PurgeQueue{Ref: ch.ref, Name: name}, expectation{command: fsm.KindPurgeQueue, ok: wire.IDQueuePurgeOk, asked: m.ID()}, m.NoWait)
 	return nil
 }
 
@@ -87,7 +91,7 @@ func (ch *channel) deleteQueue(m *wire.QueueDelete) *exception {
 	if x != nil {
 		return x
 	}
-	ch.ask(&fsm.DeleteQueue{Ref: ch.ref, Name: name, IfUnused: m.IfUnused, IfEmpty: m.IfEmpty, NoWait: m.NoWait},
-		expectation{fsm.KindDeleteQueue, wire.IDQueueDeleteOk, m.ID()}, m.NoWait)
+	ch.ask(&fsm.DeleteQueue{Ref: ch.ref, Name: name, IfUnused: m.IfUnused, IfEmpty: m.IfEmpty},
+		expectation{command: fsm.KindDeleteQueue, ok: wire.IDQueueDeleteOk, asked: m.ID()}, m.NoWait)
 	return nil
 }

@@ -11,8 +11,9 @@ import (
 // expectation is a reply that a channel's client waits for.
 type expectation struct {
 	command fsm.CommandKind // 0: needs no command
-	ok      wire.MethodID   // the reply's method; 0 = the client waits for none (basic.recover-async)
+	ok      wire.MethodID   // the reply's method; 0 = the client waits for none (no-wait, basic.recover-async)
 	asked   wire.MethodID   // for an exception: two methods may make the same command
+	window  *consumer       // of a consumer that is being started, else nil
 }
 
 // expectations is a first-in first-out list. Its length is bounded by what the session lets a connection have waiting.
@@ -92,6 +93,12 @@ func (ch *channel) replied(e *fsm.Effect) {
 		return // to a command of this channel before it failed
 	}
 	ch.expected.pop()
+	switch e.Command {
+	case fsm.KindConsume:
+		ch.consumerStarted(x.window)
+	case fsm.KindCancel:
+		ch.consumerGone(e.Consumer)
+	}
 	ch.encodeReply(x.ok, e)
 	ch.replyLocals()
 }
@@ -113,7 +120,6 @@ func (ch *channel) encodeReply(ok wire.MethodID, e *fsm.Effect) {
 	case wire.IDBasicConsumeOk:
 		b.b = (&wire.BasicConsumeOk{ConsumerTag: e.Consumer}).AppendFrame(b.b, ch.id())
 	case wire.IDBasicCancelOk:
-		ch.consumerGone(e.Consumer)
 		b.b = (&wire.BasicCancelOk{ConsumerTag: e.Consumer}).AppendFrame(b.b, ch.id())
 	case wire.IDBasicGetOk: // what a get expects; answered so, it found nothing
 		ch.getAnswered()
@@ -123,11 +129,13 @@ func (ch *channel) encodeReply(ok wire.MethodID, e *fsm.Effect) {
 	}
 }
 
-// ask submits a command whose reply the client awaits, unless it said no-wait.
+// ask submits a command whose reply the client awaits, unless it said no-wait. The state machine replies in either case: what
+// was carried out, and which method failed, is known in the order of the log.
 func (ch *channel) ask(command fsm.Command, x expectation, noWait bool) {
-	if !noWait {
-		ch.expect(x)
+	if noWait {
+		x.ok = 0
 	}
+	ch.expect(x)
 	b := ch.conn.beginCommand()
 	b.b = command.Append(b.b)
 }

@@ -320,7 +320,7 @@ func (p *peer) properties(words []string) []byte {
 	for _, word := range words {
 		name, _, _ := strings.Cut(word, "=")
 		properties.Has |= map[string]uint16{"Priority": content.HasPriority, "Expiration": content.HasExpiration, "UserID": content.HasUserID,
-			"MessageID": content.HasMessageID, "DeliveryMode": content.HasDeliveryMode}[name]
+			"MessageID": content.HasMessageID, "ReplyTo": content.HasReplyTo, "DeliveryMode": content.HasDeliveryMode}[name]
 	}
 	return properties.Append(nil)
 }

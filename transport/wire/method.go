@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/triagemq/triagemq/fsm/content"
 )
@@ -120,12 +121,22 @@ func (a *arguments) finish(id MethodID) error {
 	return nil
 }
 
-// appendShortstr writes at most 255 bytes of s: only texts for people can be longer, and lose their end.
+// appendShortstr writes at most 255 bytes of s: only texts for people can be longer. They lose their end as in RabbitMQ, but never
+// half a character: some clients refuse what is not UTF-8.
 func appendShortstr[S string | []byte](dst []byte, s S) []byte {
-	if len(s) > 255 {
-		s = s[:255]
+	if len(s) <= 255 {
+		return append(append(dst, byte(len(s))), s...)
 	}
-	return append(append(dst, byte(len(s))), s...)
+	const dots = "..."
+	end := 255 - len(dots)
+	for i := end; i > end-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			end = i
+			break
+		}
+	}
+	dst = append(dst, byte(end+len(dots)))
+	return append(append(dst, s[:end]...), dots...)
 }
 
 func appendLongstr(dst, s []byte) []byte {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/triagemq/triagemq/fsm/content"
@@ -128,4 +129,22 @@ func FuzzMethod(f *testing.F) {
 			t.Fatalf("%v: %x, then %x", id, encoded, again)
 		}
 	})
+}
+
+// TestLongTexts lose their end, never half a character.
+func TestLongTexts(t *testing.T) {
+	for text, want := range map[string]string{
+		strings.Repeat("a", 255):       strings.Repeat("a", 255),
+		strings.Repeat("a", 256):       strings.Repeat("a", 252) + "...",
+		strings.Repeat("ä", 128):       strings.Repeat("ä", 126) + "...",
+		"a" + strings.Repeat("ä", 128): "a" + strings.Repeat("ä", 125) + "...",
+		strings.Repeat("€", 100):       strings.Repeat("€", 84) + "...",
+		"ab" + strings.Repeat("😀", 70): "ab" + strings.Repeat("😀", 62) + "...",
+		strings.Repeat("\x80", 300):    strings.Repeat("\x80", 252) + "...",
+	} {
+		got := appendShortstr(nil, text)
+		if int(got[0]) != len(got)-1 || string(got[1:]) != want {
+			t.Errorf("%q\nbecame %q", text, got)
+		}
+	}
 }

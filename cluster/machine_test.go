@@ -21,7 +21,7 @@ type testMachine struct {
 	heard    map[string]int
 	restores []bool // live
 	gate     chan struct{}
-	follow   func() // called by Follow; nil: nothing
+	follow   func()            // called by Follow; nil: nothing
 	gaps     map[string]uint64 // origin: next number at its last gap
 }
 

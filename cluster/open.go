@@ -74,7 +74,7 @@ func (g *Group) openPort() (err error) {
 		return fmt.Errorf("peer-addr: %w", err)
 	}
 	g.peerAddr = g.cfg.advertised(g.port.Addr())
-	g.noticeTransport = g.networkTransport(newStreamLayer(g, nil), 1, noticeTimeout)
+	g.noticeTransport = g.networkTransport(newStreamLayer(g, nil), 2, noticeTimeout) // a notice and a heartbeat of ReadIndex may be under way to a server at once
 	return nil
 }
 

@@ -99,14 +99,57 @@ func (g *Group) askIndex(ctx context.Context) (uint64, error) {
 // leaderIndex is the leader's part. The commit index is read before the majority confirms this leader: it covers what was confirmed until then, by this
 // leader or, because its barrier has been applied, by an earlier one.
 func (g *Group) leaderIndex() (uint64, error) {
-	if g.readyReign() == nil {
+	r := g.readyReign()
+	if r == nil {
 		return 0, ErrNoLeader
 	}
-	commit := g.instance().raft.CommitIndex()
-	if err := g.instance().await(func(r *raft.Raft) raft.Future { return r.VerifyLeader() }); err != nil {
+	commit := r.raft.CommitIndex()
+	if !r.confirm() {
 		return 0, ErrNoLeader
 	}
 	return g.lastCommand(commit), nil
+}
+
+// confirm asks the other voters whether they follow this reign, and reports whether a majority does. Raft's VerifyLeader also counts answers to what it had
+// sent before it was called. A leader that was paused finds such answers in its sockets when it wakes up, from before the others chose another one:
+//
+//	A leads, B acknowledges an entry, A is stopped with that answer unread. B and C elect B, which confirms more. A goes on; a client asks A for
+//	a read index; the old answer is read, and counts.
+func (r *reign) confirm() bool {
+	f := r.raft.GetConfiguration()
+	if f.Error() != nil {
+		return false
+	}
+	var voters []raft.ServerID
+	for _, s := range f.Configuration().Servers {
+		if s.Suffrage == raft.Voter && string(s.ID) != r.g.self {
+			voters = append(voters, s.ID)
+		}
+	}
+	follows := make(chan bool, len(voters))
+	for _, id := range voters {
+		if r.g.spawn(func() { follows <- r.follows(id) }) != nil {
+			return false
+		}
+	}
+	yes, no, need := 1, 0, (len(voters)+1)/2+1 // this node follows itself
+	for yes < need && len(voters)+1-no >= need {
+		if <-follows {
+			yes++
+		} else {
+			no++
+		}
+	}
+	return yes >= need && r.raft.CurrentTerm() == r.term && r.raft.State() == raft.Leader
+}
+
+// follows sends one heartbeat.
+func (r *reign) follows(id raft.ServerID) bool {
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(r.g.self), Addr: []byte(r.g.peerAddr)}
+	req := raft.AppendEntriesRequest{RPCHeader: header, Term: r.term, Leader: header.Addr}
+	var resp raft.AppendEntriesResponse
+	err := r.g.noticeTransport.AppendEntries(id, raft.ServerAddress(id), &req, &resp)
+	return err == nil && resp.Success
 }
 
 // lastCommand is the index of the last command that is not behind commit: raft's own entries never reach the Machine, and who waited for the index of one

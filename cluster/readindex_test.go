@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 func TestReadIndexCoversWhatWasConfirmed(t *testing.T) {
@@ -63,6 +65,34 @@ func TestReadIndexNeedsAMajority(t *testing.T) {
 	defer cancel()
 	if index, err := leader.group.ReadIndex(ctx); !errors.Is(err, ErrNoLeader) {
 		t.Errorf("read index %d, %v without a majority", index, err)
+	}
+}
+
+// TestReadIndexOfADeposedLeader: the followers have gone on to another term, of which the leader does not know yet.
+func TestReadIndexOfADeposedLeader(t *testing.T) {
+	c := newCluster(t, 3, nil).start()
+	leader := c.leader()
+	l, _ := leader.group.Leadership()
+	r := leader.group.readyReign()
+	if !r.confirm() {
+		t.Fatal("nobody follows the leader")
+	}
+	for _, x := range c.nodes {
+		if x == leader {
+			continue
+		}
+		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("somebody"), Addr: []byte("127.0.0.1:1")}
+		req := raft.AppendEntriesRequest{RPCHeader: header, Term: l.Term + 1, Leader: header.Addr}
+		id := raft.ServerID(x.group.Self())
+		if err := leader.group.noticeTransport.AppendEntries(id, raft.ServerAddress(id), &req, &raft.AppendEntriesResponse{}); err != nil {
+			t.Fatal(err)
+		}
+		if r.follows(id) {
+			t.Errorf("%s follows term %d and is in term %d", x.name, l.Term, l.Term+1)
+		}
+	}
+	if r.confirm() {
+		t.Error("a read index of a leader that nobody follows")
 	}
 }
 

@@ -47,7 +47,7 @@ func (c *streamConn) Read(p []byte) (n int, err error) {
 func benchConnection(b testing.TB) (*connection, *channel) {
 	near, far := net.Pipe()
 	b.Cleanup(func() { near.Close(); far.Close() })
-	c := newConnection(New(Default(), nil), near)
+	c := newConnection(New(Default(), nil), near, nil)
 	c.session = &nullSession{}
 	c.phase = phaseRunning
 	c.tuned = wire.ConnectionTune{ChannelMax: 10, FrameMax: 131072}

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -38,15 +39,17 @@ var (
 type connection struct {
 	server *Server
 	config *Config
-	socket net.Conn
+	tcp    net.Conn
+	socket net.Conn // tcp, paced, below TLS where the door asks for it
 	log    hclog.Logger
 
-	name   string // "peer -> local"
-	client client
-	user   string
-	vhost  string
-	since  time.Time
-	tuned  wire.ConnectionTune // what was agreed on
+	name       string // "peer -> local"
+	tlsVersion string // "" = no TLS
+	client     client
+	user       string
+	vhost      string
+	since      time.Time
+	tuned      wire.ConnectionTune // what was agreed on
 
 	ctx        context.Context // ends when the socket is lost or given up: whatever the reader waits for is in vain
 	lost       context.CancelFunc
@@ -72,7 +75,8 @@ type connection struct {
 	phase       phase
 	out         *buffer // encoded and not yet taken by the writer; nil while there is nothing
 	writing     int     // bytes that the writer has taken and not yet written
-	finishing   bool    // the writer is to end once all is written
+	writerRuns  bool
+	finishing   bool // the writer is to end once all is written
 	channels    map[uint16]*channel
 	confirming  []*channel  // those with confirms that Flush has to write
 	delivered   []*consumer // those with deliveries in out
@@ -96,12 +100,13 @@ type client struct {
 	nackReason       bool
 }
 
-func newConnection(s *Server, socket net.Conn) *connection {
-	name := socket.RemoteAddr().String() + " -> " + socket.LocalAddr().String()
+// newConnection takes a socket over; secrets is nil for a door without TLS.
+func newConnection(s *Server, tcp net.Conn, secrets *tls.Config) *connection {
+	name := tcp.RemoteAddr().String() + " -> " + tcp.LocalAddr().String()
 	c := &connection{
 		server:       s,
 		config:       &s.config,
-		socket:       socket,
+		tcp:          tcp,
 		log:          s.log.With("connection", name),
 		name:         name,
 		since:        time.Now(),
@@ -110,6 +115,10 @@ func newConnection(s *Server, socket net.Conn) *connection {
 		writerDone:   make(chan struct{}),
 		readerSignal: make(chan struct{}, 1),
 		channels:     make(map[uint16]*channel),
+	}
+	c.socket = &pacedSocket{tcp, c}
+	if secrets != nil {
+		c.socket = tls.Server(c.socket, secrets)
 	}
 	c.ctx, c.lost = context.WithCancel(context.Background())
 	return c
@@ -127,7 +136,7 @@ func (c *connection) serve() {
 		return
 	}
 	c.log.Info("connection opened", "user", c.user, "vhost", c.vhost, "name", c.client.name)
-	go c.write()
+	c.startWriter()
 	err = c.read()
 	c.end(err)
 	<-c.writerDone
@@ -229,7 +238,7 @@ func (c *connection) awaitCloseOk() {
 // abandon gives the socket up: reads, writes and waits end at once. Any goroutine.
 func (c *connection) abandon() {
 	c.lost()
-	_ = c.socket.Close()
+	_ = c.tcp.Close() // not TLS's way, which would write, and wait for it
 }
 
 // shutdown ends the connection because the server does. Any goroutine.

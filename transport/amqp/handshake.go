@@ -39,6 +39,9 @@ func (c *connection) handshake() error {
 	if err := c.awaitNode(); err != nil {
 		return err
 	}
+	if err := c.secure(c.ctx); err != nil {
+		return err
+	}
 	err := c.negotiate()
 	var x *exception
 	if errors.As(err, &x) {
@@ -178,7 +181,7 @@ func (c *connection) login(mechanism string, response []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.config.HandshakeTimeout)
 	defer cancel()
-	err = c.server.broker.Login(ctx, user, password, c.socket.RemoteAddr().String())
+	err = c.server.broker.Login(ctx, user, password, c.tcp.RemoteAddr().String())
 	switch {
 	case err == nil:
 		c.user = user

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -18,10 +19,10 @@ type Server struct {
 	log     hclog.Logger
 	metrics metrics
 
+	doors   []net.Listener
 	stop    context.Context // ends when Close begins: nothing new starts
 	stopNow context.CancelFunc
 	joined  sync.WaitGroup
-	ln      net.Listener
 
 	mu          sync.Mutex // guards what follows
 	connections map[*connection]struct{}
@@ -44,24 +45,34 @@ func New(config Config, b Broker) *Server {
 // Open binds addr ("127.0.0.1:5672") at once and accepts. A client is served once the node accepts clients; until then its
 // socket waits, at most the handshake time-out, and is then closed without a word: every client library dials again.
 func (s *Server) Open(addr string) error {
-	ln, err := net.Listen("tcp", addr)
+	return s.open(addr, nil)
+}
+
+// OpenTLS is Open for amqps: every client has to make a TLS handshake as secrets say, within the handshake time-out. A server
+// may have both doors. secrets must not be changed afterwards.
+func (s *Server) OpenTLS(addr string, secrets *tls.Config) error {
+	return s.open(addr, secrets)
+}
+
+func (s *Server) open(addr string, secrets *tls.Config) error {
+	door, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("amqp: %w", err)
 	}
-	s.ln = ln
-	s.joined.Go(s.accept)
+	s.doors = append(s.doors, door)
+	s.joined.Go(func() { s.accept(door, secrets) })
 	return nil
 }
 
-// Addr is where the server listens. After Open.
-func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+// Addr is where the server listens: the door that was opened first.
+func (s *Server) Addr() net.Addr { return s.doors[0].Addr() }
 
 // Close stops accepting, tells every client (320) and joins all goroutines. Clients have until ctx ends, and at most the close
 // time-out, to answer.
 func (s *Server) Close(ctx context.Context) {
 	s.stopNow()
-	if s.ln != nil {
-		_ = s.ln.Close()
+	for _, door := range s.doors {
+		_ = door.Close()
 	}
 	for _, c := range s.live() {
 		c.shutdown()
@@ -93,14 +104,14 @@ func (s *Server) live() []*connection {
 
 // accept runs until the listener is closed. An error of one accept (descriptors used up) must not end the server: it waits and
 // goes on.
-func (s *Server) accept() {
+func (s *Server) accept(door net.Listener, secrets *tls.Config) {
 	const pauseMax = time.Second
 	pause := 5 * time.Millisecond
 	for {
-		socket, err := s.ln.Accept()
+		socket, err := door.Accept()
 		if err == nil {
 			pause = 5 * time.Millisecond
-			s.admit(socket)
+			s.admit(socket, secrets)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -117,13 +128,13 @@ func (s *Server) accept() {
 }
 
 // admit starts a connection, or closes its socket where there are too many already.
-func (s *Server) admit(socket net.Conn) {
+func (s *Server) admit(socket net.Conn, secrets *tls.Config) {
 	address := hostOf(socket.RemoteAddr())
 	s.mu.Lock()
 	refused := s.stop.Err() != nil || len(s.connections) >= s.config.ConnectionsMax || s.handshakes[address] >= s.config.HandshakesPerAddress
 	var c *connection
 	if !refused {
-		c = newConnection(s, socket)
+		c = newConnection(s, socket, secrets)
 		s.connections[c] = struct{}{}
 		s.handshakes[address]++
 	}
@@ -146,7 +157,7 @@ func (s *Server) admit(socket net.Conn) {
 
 // handshakeOver counts a connection no more among those that may still be anybody's.
 func (s *Server) handshakeOver(c *connection) {
-	address := hostOf(c.socket.RemoteAddr())
+	address := hostOf(c.tcp.RemoteAddr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.handshakes[address]--; s.handshakes[address] <= 0 {

@@ -50,6 +50,7 @@ type ConnectionInfo struct {
 	ChannelMax       uint16
 	ClientProperties []byte // encoded table
 	Blocked          bool
+	TLS              string // version, "TLS 1.3"; "" = none
 }
 
 // Connections lists those that have a session. Any goroutine.
@@ -76,8 +77,8 @@ func (c *connection) info() (ConnectionInfo, bool) {
 		}
 	}
 	return ConnectionInfo{
-		Name: c.name, ClientName: c.client.name, Peer: c.socket.RemoteAddr().String(), User: c.user, VHost: c.vhost, Conn: c.session.Conn(),
+		Name: c.name, ClientName: c.client.name, Peer: c.tcp.RemoteAddr().String(), User: c.user, VHost: c.vhost, Conn: c.session.Conn(),
 		Channels: channels, Since: c.since, HeartbeatSeconds: c.tuned.Heartbeat, FrameMaxBytes: c.tuned.FrameMax, ChannelMax: c.tuned.ChannelMax,
-		ClientProperties: c.client.properties, Blocked: c.toldBlocked,
+		ClientProperties: c.client.properties, Blocked: c.toldBlocked, TLS: c.tlsVersion,
 	}, true
 }

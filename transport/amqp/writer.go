@@ -1,8 +1,6 @@
 package amqp
 
-import (
-	"time"
-)
+import "time"
 
 // encoder returns the output buffer to append to. Called with mu held.
 func (c *connection) encoder() *buffer {
@@ -31,6 +29,13 @@ func (c *connection) finishWriter() {
 	c.signalWriter()
 }
 
+func (c *connection) startWriter() {
+	c.mu.Lock()
+	c.writerRuns = true
+	c.mu.Unlock()
+	go c.write()
+}
+
 // write is the writer goroutine: it takes whatever has gathered and writes it whole, so that the confirms and deliveries of a
 // log entry, and of all entries that came while it wrote, share one write.
 func (c *connection) write() {
@@ -46,7 +51,7 @@ func (c *connection) write() {
 	for {
 		b, finish := c.takeOutput(&delivered)
 		if b != nil {
-			err := c.writeAll(b.b)
+			_, err := c.socket.Write(b.b)
 			c.wrote(b, delivered)
 			if err != nil {
 				c.abandon()
@@ -102,48 +107,4 @@ func (c *connection) wrote(b *buffer, delivered []*consumer) {
 		c.wakeReader()
 	}
 	b.free()
-}
-
-// writeAll writes b. Each piece of progress renews the peer's time; a peer that takes nothing is dropped, unless it may be
-// stuck because we do not read what it sends.
-func (c *connection) writeAll(b []byte) error {
-	const slices = 4
-	slice := c.writeStallMax() / slices
-	for stalled := 0; ; {
-		if !c.armWrite(slice) {
-			stalled = slices // the close time-out is running: the next time-out is the last
-		}
-		n, err := c.socket.Write(b)
-		b = b[n:]
-		if err == nil {
-			return nil
-		}
-		if !isTimeout(err) {
-			return err
-		}
-		switch {
-		case stalled >= slices:
-			return err
-		case n > 0 || c.held.Load():
-			stalled = 0
-		default:
-			stalled++
-		}
-		if stalled >= slices {
-			c.server.metrics.stalled.Add(1)
-			c.log.Warn("client takes nothing, dropping it", "unsent_bytes", len(b))
-			return err
-		}
-	}
-}
-
-// armWrite sets the write deadline; false when the connection is ending and its deadline stands.
-func (c *connection) armWrite(limit time.Duration) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.finishing {
-		return false
-	}
-	_ = c.socket.SetWriteDeadline(time.Now().Add(limit))
-	return true
 }

@@ -23,6 +23,22 @@ type meter struct {
 	mu               sync.Mutex // guards the latencies
 	confirm          []time.Duration
 	endToEnd         []time.Duration
+	firstAt          time.Duration // when the first message came
+}
+
+// load is what one publisher does: at most window unconfirmed messages of bodyBytes, one per turn of pace where there is one.
+type load struct {
+	window, bodyBytes int
+	pace              <-chan time.Time
+}
+
+// clients are the two ways to talk to the nodes: as applications do, and as cheaply as can be.
+var clients = map[string]struct {
+	publish func(*meter, context.Context, *harness.Node, load) error
+	consume func(m *meter, ctx context.Context, n *harness.Node, prefetch int) error
+}{
+	"amqp091": {(*meter).publish, (*meter).consume},
+	"lean":    {(*meter).publishLean, (*meter).consumeLean},
 }
 
 // epoch keeps time stamps monotonic.
@@ -38,6 +54,9 @@ func (m *meter) noteConfirm(d time.Duration) {
 func (m *meter) noteDelivery(body []byte) {
 	d := time.Since(epoch) - time.Duration(binary.BigEndian.Uint64(body))
 	m.mu.Lock()
+	if len(m.endToEnd) == 0 {
+		m.firstAt = time.Since(epoch)
+	}
 	m.endToEnd = append(m.endToEnd, d)
 	m.mu.Unlock()
 }
@@ -61,8 +80,8 @@ func percentiles(d []time.Duration) (p50, p99, worst time.Duration) {
 	return d[len(d)/2], d[len(d)*99/100], d[len(d)-1]
 }
 
-// publish sends until ctx ends, with a bounded number of unconfirmed messages; pace, where given, allows one message a tick.
-func (m *meter) publish(ctx context.Context, n *harness.Node, window, bodyBytes int, pace <-chan time.Time) error {
+// publish sends until ctx ends, through amqp091-go.
+func (m *meter) publish(ctx context.Context, n *harness.Node, o load) error {
 	conn, err := amqp.Dial(n.URL())
 	if err != nil {
 		return err
@@ -75,8 +94,8 @@ func (m *meter) publish(ctx context.Context, n *harness.Node, window, bodyBytes 
 	if err := ch.Confirm(false); err != nil {
 		return err
 	}
-	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, window))
-	sent := make(chan time.Duration, window)
+	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, o.window))
+	sent := make(chan time.Duration, o.window)
 	done := make(chan error, 1)
 	go func() {
 		for c := range confirms {
@@ -88,11 +107,11 @@ func (m *meter) publish(ctx context.Context, n *harness.Node, window, bodyBytes 
 		}
 		done <- errors.New("the channel was closed")
 	}()
-	body := make([]byte, bodyBytes)
+	body := make([]byte, o.bodyBytes)
 	for ctx.Err() == nil {
-		if pace != nil {
+		if o.pace != nil {
 			select {
-			case <-pace:
+			case <-o.pace:
 			case <-ctx.Done():
 				return nil
 			}

@@ -23,6 +23,7 @@ import (
 
 type options struct {
 	binary     string
+	client     string
 	dir        string
 	duration   time.Duration
 	publishers int
@@ -48,6 +49,7 @@ func run(ctx context.Context, args []string) error {
 	var o options
 	fs := flag.NewFlagSet("triagemq-bench", flag.ContinueOnError)
 	fs.StringVar(&o.binary, "binary", "bin/triagemq", "the triagemq `binary`")
+	fs.StringVar(&o.client, "client", "amqp091", "`client` that publishes and consumes: amqp091 (what applications use) or lean (writes coalesced, nothing allocated: shows the nodes' own cost)")
 	fs.StringVar(&o.dir, "dir", os.TempDir(), "`folder` on the disk to measure")
 	fs.DurationVar(&o.duration, "duration", 15*time.Second, "how long to measure, after 3 s of warm-up")
 	fs.IntVar(&o.publishers, "publishers", 4, "`number` of publishers, spread over the nodes")
@@ -72,8 +74,11 @@ func run(ctx context.Context, args []string) error {
 	if !ok {
 		return fmt.Errorf("unknown workload %q", name)
 	}
-	if o.publishers < 1 || o.consumers < 1 || o.window < 1 || o.bodyBytes < 8 || o.rate < 1 || o.messages < 1 {
-		return errors.New("numbers must be positive, and --body at least 8")
+	if _, ok := clients[o.client]; !ok {
+		return fmt.Errorf("--client %q: want amqp091 or lean", o.client)
+	}
+	if o.publishers < 1 || o.consumers < 1 || o.window < 1 || o.bodyBytes < 8 || o.rate < 1 || o.messages < 1 || o.window > 65535 {
+		return errors.New("numbers must be positive, --body at least 8 and --window at most 65535")
 	}
 	return withCluster(ctx, o, f)
 }

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/triagemq/triagemq/testing/harness"
 )
 
@@ -57,10 +55,12 @@ func measure(ctx context.Context, c *harness.Cluster, o options, pace <-chan tim
 		})
 	}
 	for k := range o.consumers {
-		start(func() error { return m.consume(run, c.Nodes[(k+1)%3], o.window) })
+		start(func() error { return clients[o.client].consume(m, run, c.Nodes[(k+1)%3], o.window) })
 	}
 	for k := range o.publishers {
-		start(func() error { return m.publish(run, c.Nodes[k%3], o.window, o.bodyBytes, pace) })
+		start(func() error {
+			return clients[o.client].publish(m, run, c.Nodes[k%3], load{o.window, o.bodyBytes, pace})
+		})
 	}
 	if err := pass(run, warmUp); err != nil {
 		return err
@@ -122,8 +122,8 @@ func lone(ctx context.Context, c *harness.Cluster, o options) error {
 			cancel(err)
 		}
 	}
-	all.Go(func() { fail(m.consume(run, followers[1], 1)) })
-	all.Go(func() { fail(m.publish(run, followers[0], 1, o.bodyBytes, tick.C)) })
+	all.Go(func() { fail(clients[o.client].consume(m, run, followers[1], 1)) })
+	all.Go(func() { fail(clients[o.client].publish(m, run, followers[0], load{1, o.bodyBytes, tick.C})) })
 	if err := pass(run, warmUp); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func fill(ctx context.Context, c *harness.Cluster, o options) error {
 	left := make(chan time.Time)
 	ended := make(chan error, o.publishers)
 	for k := range o.publishers {
-		go func() { ended <- m.publish(ctx, c.Nodes[k%3], o.window, o.bodyBytes, left) }()
+		go func() { ended <- clients[o.client].publish(m, ctx, c.Nodes[k%3], load{o.window, o.bodyBytes, left}) }()
 	}
 	for range o.messages {
 		select {
@@ -212,42 +212,28 @@ func fill(ctx context.Context, c *harness.Cluster, o options) error {
 	})
 }
 
+// drain takes everything back through one consumer.
 func drain(ctx context.Context, c *harness.Cluster, o options) error {
-	conn, err := amqp.Dial(c.Nodes[0].URL())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ch, err := conn.Channel()
-	if err != nil {
-		return err
-	}
-	if err := ch.Qos(o.window, 0, false); err != nil {
-		return err
-	}
-	began := time.Now()
-	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
-	if err != nil {
-		return err
-	}
-	for k := range o.messages {
-		select {
-		case d, ok := <-deliveries:
-			if !ok {
-				return errors.New("the channel was closed")
-			}
-			if k == 0 {
-				fmt.Printf("first message %v after consuming began\n", time.Since(began).Round(time.Millisecond))
-			}
-			if err := d.Ack(false); err != nil {
-				return err
-			}
-		case <-time.After(30 * time.Second):
-			return fmt.Errorf("%d of %d messages came back", k, o.messages)
-		case <-ctx.Done():
-			return ctx.Err()
+	ctx, cancel := context.WithCancelCause(ctx)
+	m := &meter{}
+	var consumer sync.WaitGroup
+	defer consumer.Wait()
+	defer cancel(nil)
+	began := time.Since(epoch)
+	consumer.Go(func() { cancel(clients[o.client].consume(m, ctx, c.Nodes[0], o.window)) })
+	err := harness.Poll(ctx, func() error {
+		if n := m.acked.Load(); n < int64(o.messages) {
+			return fmt.Errorf("%d of %d messages came back", n, o.messages)
 		}
+		return nil
+	})
+	if err != nil {
+		return errors.Join(err, context.Cause(ctx))
 	}
-	fmt.Printf("drained %d messages: %.0f/s\n", o.messages, float64(o.messages)/time.Since(began).Seconds())
+	took := time.Since(epoch) - began
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fmt.Printf("first message %v after consuming began\n", (m.firstAt - began).Round(time.Millisecond))
+	fmt.Printf("drained %d messages: %.0f/s\n", o.messages, float64(o.messages)/took.Seconds())
 	return nil
 }

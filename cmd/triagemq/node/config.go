@@ -21,6 +21,10 @@ type Config struct {
 	NodeID            string        // --node-id: name for people; the raft server id adds a random suffix
 	DataDir           string        // --data-dir: log, snapshots, identity; one process at a time
 	AMQPAddr          string        // --amqp-addr host:port
+	AMQPSAddr         string        // --amqps-addr host:port; "" = no TLS door
+	TLSCert           string        // --tls-cert: PEM file of the certificate chain
+	TLSKey            string        // --tls-key: PEM file of its key
+	TLSCA             string        // --tls-ca: PEM file of authorities; clients must then show a certificate of theirs; "" = none is asked for
 	HTTPAddr          string        // --http-addr host:port
 	PeerAddr          string        // --peer-addr host:port, raft and forwarding
 	GossipAddr        string        // --gossip-addr host:port, TCP and UDP
@@ -93,6 +97,10 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.NodeID, "node-id", c.NodeID, "`name` of this node, unique in the cluster")
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "`folder` of the log, snapshots and identity")
 	fs.StringVar(&c.AMQPAddr, "amqp-addr", c.AMQPAddr, "AMQP 0-9-1 `host:port`")
+	fs.StringVar(&c.AMQPSAddr, "amqps-addr", c.AMQPSAddr, "AMQP 0-9-1 over TLS `host:port` (5671 by custom), needs --tls-cert and --tls-key; none by default")
+	fs.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM `file` with the certificate, and those between it and its authority, for --amqps-addr")
+	fs.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM `file` with the key of --tls-cert")
+	fs.StringVar(&c.TLSCA, "tls-ca", c.TLSCA, "PEM `file` with authorities: clients of --amqps-addr must show a certificate that one of them signed")
 	fs.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "HTTP `host:port`: health, API")
 	fs.StringVar(&c.PeerAddr, "peer-addr", c.PeerAddr, "`host:port` for the other nodes: raft and forwarding")
 	fs.StringVar(&c.GossipAddr, "gossip-addr", c.GossipAddr, "`host:port` of membership gossip, TCP and UDP")
@@ -212,6 +220,7 @@ func (c *Config) Validate() error {
 		_, _, err := net.SplitHostPort(a.addr)
 		bad(err == nil, "--%s %q: want host:port", a.flag, a.addr)
 	}
+	errs = append(errs, c.validateTLS())
 	for _, j := range c.Join {
 		_, _, err := net.SplitHostPort(j)
 		bad(err == nil, "--join %q: want host:port,…", j)

@@ -1,6 +1,14 @@
 package node
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +76,86 @@ func TestSecrets(t *testing.T) {
 	if _, err := Parse([]string{"--cluster-secret-file", empty}, nil); err == nil {
 		t.Error("an empty secret file was taken")
 	}
+}
+
+func TestHalfGivenTLS(t *testing.T) {
+	for args, want := range map[string]string{
+		"--amqps-addr 127.0.0.1:0":                                    "--amqps-addr needs --tls-cert and --tls-key",
+		"--amqps-addr 127.0.0.1:0 --tls-cert c":                       "--amqps-addr needs --tls-cert and --tls-key",
+		"--amqps-addr 127.0.0.1:0 --tls-key k --tls-ca a":             "--amqps-addr needs --tls-cert and --tls-key",
+		"--amqps-addr nonsense --tls-cert c --tls-key k":              "--amqps-addr \"nonsense\": want host:port",
+		"--tls-cert c --tls-key k":                                    "--tls-cert needs --amqps-addr\n--tls-key needs --amqps-addr",
+		"--tls-ca a":                                                  "--tls-ca needs --amqps-addr",
+		"--amqps-addr 127.0.0.1:0 --tls-cert c --tls-key k":           "",
+		"--amqps-addr [::1]:5671 --tls-cert c --tls-key k --tls-ca a": "",
+	} {
+		_, err := Parse(strings.Fields(args), nil)
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != want {
+			t.Errorf("%s: %s", args, got)
+		}
+	}
+}
+
+func TestTLSFiles(t *testing.T) {
+	dir := t.TempDir()
+	name := func(file string) string { return filepath.Join(dir, file) }
+	cert, key := selfSigned(t)
+	write(t, name("cert"), cert)
+	write(t, name("key"), key)
+	write(t, name("empty"), "")
+	_, other := selfSigned(t)
+	write(t, name("other"), other)
+	for _, c := range []struct{ cert, key, ca, want string }{
+		{"cert", "key", "", ""},
+		{"cert", "key", "cert", ""},
+		{"none", "key", "", "no such file"},
+		{"cert", "other", "", "private key does not match"},
+		{"empty", "key", "", "--tls-cert"},
+		{"cert", "key", "none", "--tls-ca"},
+		{"cert", "key", "empty", "holds no certificate"},
+	} {
+		cfg := Default()
+		cfg.AMQPSAddr, cfg.TLSCert, cfg.TLSKey = "127.0.0.1:0", name(c.cert), name(c.key)
+		if c.ca != "" {
+			cfg.TLSCA = name(c.ca)
+		}
+		secrets, err := cfg.tlsConfig()
+		if c.want != "" {
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%+v: %v", c, err)
+			}
+			continue
+		}
+		if err != nil || secrets.MinVersion != tls.VersionTLS12 || (secrets.ClientAuth == tls.RequireAndVerifyClientCert) != (c.ca != "") {
+			t.Errorf("%+v: %+v, %v", c, secrets, err)
+		}
+	}
+	plain := Default()
+	if secrets, err := plain.tlsConfig(); secrets != nil || err != nil {
+		t.Errorf("without flags: %v, %v", secrets, err)
+	}
+}
+
+// selfSigned makes a certificate and its key in PEM.
+func selfSigned(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string, b []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}))
+	}
+	return block("CERTIFICATE", der), block("PRIVATE KEY", privateDER)
 }
 
 func write(t *testing.T, path, text string) {

@@ -34,6 +34,10 @@ type Node struct {
 // Open starts a node and returns when its doors are bound; it serves clients once it has a leader and its origin is open. On an error nothing stays open.
 func Open(cfg Config) (n *Node, err error) {
 	n = &Node{cfg: cfg, log: logger(cfg.LogLevel), end: func() {}}
+	secrets, err := cfg.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
 	n.log.Info("starting", append([]any{"version", Version, "pid", os.Getpid()}, cfg.Settings()...)...)
 	defer func() {
 		if err != nil {
@@ -63,13 +67,18 @@ func Open(cfg Config) (n *Node, err error) {
 			n.fatal(err)
 		}
 	})
-	// 5. The door for clients.
+	// 5. The doors for clients.
 	n.amqp = amqp.New(n.amqpConfig(), amqp.ForNode(n.broker))
 	if err = n.amqp.Open(cfg.AMQPAddr); err != nil {
 		n.amqp = nil
 		return n, fmt.Errorf("--amqp-addr: %w", err)
 	}
-	n.log.Info("started", "amqp", cfg.AMQPAddr, "http", cfg.HTTPAddr, "node", n.group.Self())
+	if secrets != nil {
+		if err = n.amqp.OpenTLS(cfg.AMQPSAddr, secrets); err != nil {
+			return n, fmt.Errorf("--amqps-addr: %w", err)
+		}
+	}
+	n.log.Info("started", "amqp", cfg.AMQPAddr, "amqps", cfg.AMQPSAddr, "http", cfg.HTTPAddr, "node", n.group.Self())
 	return n, nil
 }
 

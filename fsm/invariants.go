@@ -241,20 +241,20 @@ func (k *checker) isSettling(h *store.Hold) bool {
 	return false
 }
 
-// checkParts verifies that every entry of the store is in a part, and that draining parts have their remainder.
+// checkParts verifies that every entry of the store is in a part, and that each part under way has its remainder.
 func (k *checker) checkParts() {
 	s := k.s
 	entries := 0
-	draining := make(map[*part]bool)
+	remainders := make(map[*part]int)
 	for _, r := range s.remainders {
 		if r.part != nil {
-			draining[r.part] = true
+			remainders[r.part]++
 		}
 	}
 	for _, p := range bySerial(s.parts) {
 		entries += p.messages.Ready() + p.messages.Held()
-		if p.draining != draining[p] || !p.draining && len(p.parked) > 0 {
-			k.failf("part %d is draining without a remainder, or the reverse", p.serial)
+		if n := remainders[p]; n > 1 || p.underWay() != (n == 1) {
+			k.failf("part %d is drained by %d remainders, or none is needed", p.serial, n)
 		}
 		if q := p.queue; q == nil && !p.draining && (p.messages.Held() == 0 || p.messages.Ready() > 0) ||
 			q != nil && !slices.Contains(q.parts, p) {

@@ -32,8 +32,8 @@ type queue struct {
 }
 
 // part holds messages of a queue in one queue of the store. A purge too big for one entry seals the part that it empties: its ready messages are logically
-// gone, new ones go to a new part, and what comes back from consumers meanwhile is parked until the part is empty. A deleted queue leaves its parts behind,
-// without a queue, until their messages are gone.
+// gone, new ones go to a new part, and what comes back from consumers meanwhile is parked until the part is empty. Then it is a part as any other, and what
+// was parked returns to it, in as many entries as that takes. A deleted queue leaves its parts behind, without a queue, until their messages are gone.
 type part struct {
 	serial   uint64 // in the store
 	messages *store.Queue
@@ -42,12 +42,18 @@ type part struct {
 	parked   []parked
 }
 
-// parked is an entry that is no longer its holder's and that a draining part must not take back yet. The store still has it as held.
+// parked is an entry that is no longer its holder's and that its part has not taken back yet. The store still has it as held.
 type parked struct {
 	delivery uint64
 	entry    store.Entry
-	cause    store.ReturnCause
+	cause    store.ReturnCause // or parkedPurged
 }
+
+// parkedPurged marks what another purge found parked.
+const parkedPurged store.ReturnCause = 0
+
+// underWay tells that a remainder works on the part.
+func (p *part) underWay() bool { return p.draining || len(p.parked) > 0 }
 
 func (q *queue) newest() *part { return q.parts[len(q.parts)-1] }
 
@@ -281,7 +287,7 @@ func (s *State) purgeQueue(ch *channel, c *PurgeQueue) *refusal {
 	if r != nil {
 		return r
 	}
-	count := q.ready()
+	count := q.ready() + q.parked()
 	s.purge(q)
 	ch.reply(s, KindPurgeQueue, c.NoWait, Effect{Count: countOf(count)})
 	return nil
@@ -294,50 +300,63 @@ func (s *State) purge(q *queue) {
 	}
 	// The newest first, because it takes new messages and must not be left half empty; older ones have ready messages where some were returned to them.
 	for _, p := range slices.Backward(slices.Clone(q.parts)) {
-		if !p.draining && p.messages.Ready() > 0 {
+		if p.underWay() || p.messages.Ready() > 0 {
 			s.drain(p)
 		}
 	}
 }
 
-// drain removes the ready messages of a part, now as far as the budget goes and the rest in a remainder.
+// parked is the number of messages that will be ready once a purge that they came back from is through.
+func (q *queue) parked() int {
+	n := 0
+	for _, p := range q.parts {
+		for _, e := range p.parked {
+			if e.cause != parkedPurged {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// drain removes what is ready in a part, and what is parked, now as far as the budget goes and the rest in a remainder.
 func (s *State) drain(p *part) {
-	if p.draining { // a deletion in the middle of a purge: the same remainder goes on
-		return
-	}
-	p.draining = true
-	if s.drainSome(p) {
-		s.trim(p)
-		return
-	}
-	s.remainders = append(s.remainders, &remainder{part: p})
 	if p.queue != nil {
 		s.touch(p.queue)
 	}
+	underWay := p.underWay()
+	p.draining = true
+	for i := range p.parked {
+		p.parked[i].cause = parkedPurged
+	}
+	switch {
+	case underWay: // the same remainder goes on
+	case s.drainSome(p):
+		s.trim(p)
+	default:
+		s.remainders = append(s.remainders, &remainder{part: p})
+	}
 }
 
-// drainSome spends the budget on a draining part and reports whether it is empty; it then is as any other.
+// drainSome spends the budget on a part and reports whether nothing is left to do. Once nothing is ready the part drains no longer: what returns to it from
+// then on must stay.
 func (s *State) drainSome(p *part) (done bool) {
-	for ; s.budget > 0; s.budget-- {
+	if p.queue != nil {
+		s.touch(p.queue)
+	}
+	for ; p.draining && s.budget > 0; s.budget-- {
 		e, ok := p.messages.Front()
 		if !ok {
 			break
 		}
 		p.messages.Remove(e)
 	}
-	if p.messages.Ready() > 0 {
-		return false
-	}
-	for ; s.budget > 0 && len(p.parked) > 0; s.budget-- {
+	p.draining = p.draining && p.messages.Ready() > 0
+	for ; !p.draining && s.budget > 0 && len(p.parked) > 0; s.budget-- {
 		s.unpark(p)
 	}
-	if len(p.parked) > 0 {
-		return false
-	}
-	p.draining, p.parked = false, nil
-	if p.queue != nil {
-		s.touch(p.queue)
+	if p.queue != nil && !p.draining {
 		s.wake(p.queue)
 	}
-	return true
+	return !p.underWay()
 }

@@ -4,7 +4,7 @@ import "github.com/triagemq/triagemq/fsm/store"
 
 // remainder is bulk work whose logical effect is complete and whose moves were more than one entry may make. It is one of three:
 //
-//   - part is set: its ready messages are to be removed (purge, deletion);
+//   - part is set: its ready messages are to be removed (purge, deletion), and then what was parked meanwhile is to return to it;
 //   - evicted is set: what this consumer of channel holds is to be returned (time-out);
 //   - otherwise held, which were channelSerial's deliveries up to the tag upTo, are to be settled.
 type remainder struct {

@@ -211,7 +211,7 @@ func (r *restorer) parts(q *queue) {
 		p.parked = make([]parked, 0, n) // never grows below: r.parked points into it
 		for ; n > 0 && r.err == nil; n-- {
 			e := parked{delivery: r.uint(r.s.lastDelivery), cause: store.ReturnCause(r.uint8())}
-			if e.cause < store.ReturnFailed || e.cause > store.ReturnNode {
+			if e.cause > store.ReturnNode {
 				r.fail(errSnapshotValue)
 			}
 			p.parked = append(p.parked, e)

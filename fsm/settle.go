@@ -148,7 +148,7 @@ func (s *State) giveBack(p *part, e store.Entry, info *store.Info, cause store.R
 func (s *State) unpark(p *part) {
 	entry := p.parked[0]
 	p.parked = p.parked[1:]
-	if p.queue == nil {
+	if p.queue == nil || entry.cause == parkedPurged {
 		p.messages.Remove(entry.entry)
 		return
 	}

@@ -550,3 +550,68 @@ func TestDigestNotesEveryChange(t *testing.T) {
 		}
 	}
 }
+
+// TestDigestNotesUnparking: what a purge parked comes back in several entries, each of which changes the queue.
+func TestDigestNotesUnparking(t *testing.T) {
+	d := newDriver(t)
+	commands := []Command{&DeclareQueue{Ref: driverChannel, Name: "q"}}
+	for range 20 {
+		commands = append(commands, &Publish{Ref: driverChannel, RoutingKey: []byte("q"), Properties: []byte{0, 0}})
+	}
+	for range 7 {
+		commands = append(commands, &Get{Ref: driverChannel, Queue: "q"})
+	}
+	d.apply(commands...)
+	d.state.limits.bulkMoves = 2
+	d.apply(&PurgeQueue{Ref: driverChannel, Name: "q"})
+	for tag := uint64(1); tag <= 7; tag++ {
+		d.apply(&Nack{Ref: driverChannel, Tag: tag, Requeue: true})
+	}
+	for d.tick(); len(d.state.remainders) > 0; d.tick() {
+		d.check()
+	}
+	d.check()
+	if q, _ := d.state.Queue("/", "q"); q.Ready != 7 || q.Held != 0 {
+		t.Errorf("the queue is %+v, want the 7 that came back after the purge", q)
+	}
+}
+
+// TestPurgeTwice: what came back from consumers during a purge too big for one entry stays, unless another purge came after it.
+func TestPurgeTwice(t *testing.T) {
+	for ticks := range 20 { // when the second purge comes: while the first one removes, while what it parked returns, or later
+		d := newDriver(t)
+		commands := []Command{&DeclareQueue{Ref: driverChannel, Name: "q"}}
+		for range 20 {
+			commands = append(commands, &Publish{Ref: driverChannel, RoutingKey: []byte("q"), Properties: []byte{0, 0}})
+		}
+		for range 8 {
+			commands = append(commands, &Get{Ref: driverChannel, Queue: "q"})
+		}
+		d.apply(commands...)
+		d.state.limits.bulkMoves = 2
+		d.apply(&PurgeQueue{Ref: driverChannel, Name: "q"})
+		for tag := uint64(1); tag <= 5; tag++ {
+			d.apply(&Nack{Ref: driverChannel, Tag: tag, Requeue: true})
+		}
+		for range ticks {
+			d.tick()
+			d.check()
+		}
+		d.apply(&PurgeQueue{Ref: driverChannel, Name: "q"})
+		if d.effects[0].Count != 5 {
+			t.Errorf("after %d ticks the second purge counts %d, want the 5 that had come back", ticks, d.effects[0].Count)
+		}
+		d.check()
+		for tag := uint64(6); tag <= 8; tag++ {
+			d.apply(&Nack{Ref: driverChannel, Tag: tag, Requeue: true})
+			d.check()
+		}
+		for d.tick(); len(d.state.remainders) > 0; d.tick() {
+			d.check()
+		}
+		d.check()
+		if q, _ := d.state.Queue("/", "q"); q.Ready != 3 || q.Held != 0 {
+			t.Errorf("after %d ticks and the second purge the queue is %+v, want the 3 that came back after it", ticks, q)
+		}
+	}
+}

@@ -101,7 +101,7 @@ func (s *State) Counts() Counts {
 		c.Consumers += v.consumers
 	}
 	for _, r := range s.remainders {
-		if r.part != nil {
+		if r.part != nil && r.part.draining {
 			c.Ready -= r.part.messages.Ready()
 		}
 	}

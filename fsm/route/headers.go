@@ -107,7 +107,11 @@ func (m *headers) release(condition string, b *headersBinding) {
 		return
 	}
 	last := len(list) - 1
-	list[slices.Index(list, b)] = list[last] // order does not matter: Match sorts
+	i := last // what ends in a crowd ends the youngest first
+	for list[i] != b {
+		i--
+	}
+	list[i] = list[last] // order does not matter: Match sorts
 	list[last] = nil
 	m.holding.put(condition, shrunk(list[:last]))
 }

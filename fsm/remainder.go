@@ -6,7 +6,8 @@ import "github.com/triagemq/triagemq/fsm/store"
 //
 //   - part is set: its ready messages are to be removed (purge, deletion), and then what was parked meanwhile is to return to it;
 //   - evicted is set: what this consumer of channel holds is to be returned (time-out);
-//   - otherwise held, which were channelSerial's deliveries up to the tag upTo, are to be settled.
+//   - otherwise held, which were channelSerial's deliveries up to the tag upTo, are to be settled. To other commands (a purge, a get) they are as if their
+//     channel still held them.
 type remainder struct {
 	part *part
 

@@ -41,7 +41,7 @@ test: ## vet, and all tests (under ten minutes on two cores)
 
 .PHONY: test-root
 test-root: ## system tests that need root and iproute2: partitions in network namespaces
-	$(GO) test -count=1 -timeout 30m -tags root -run 'Partition|Root' -v ./testing/system
+	$(GO) test -count=1 -timeout 30m -tags root -run 'Partition|Root|Network' -v ./testing/system
 
 .PHONY: check
 check: lint generated race smoke fuzz-short chaos-short ## what CI runs beyond make test (under 45 minutes)
@@ -75,8 +75,8 @@ fuzz-short: ## fuzz each decoder for ten seconds
 	.ci/fuzz 10
 
 .PHONY: chaos-short
-chaos-short: ## a short chaos run, where there is one
-	@if [[ -d testing/chaos ]]; then $(GO) test -count=1 -timeout 15m -run Short ./testing/chaos/...; else echo 'no testing/chaos yet'; fi
+chaos-short: ## a minute of random kills, pauses and restarts of real nodes under load; the seed is printed and replays
+	TRIAGEMQ_RANDOM_SECONDS=60 $(GO) test -count=1 -timeout 15m -run RandomFaults -v ./testing/system
 
 .PHONY: golden
 golden: ## write the golden files of tests that have an update flag anew (read the difference before you commit it; make test compares)

@@ -19,6 +19,7 @@ const unconfirmedMax = 100
 type publisher struct {
 	nodes []*harness.Node
 	story *story
+	conn  *amqp.Connection // the present one
 }
 
 func (p *publisher) run(ctx context.Context) error {
@@ -55,6 +56,7 @@ func (p *publisher) session(ctx context.Context, n *harness.Node, todo []*event)
 		return todo, err
 	}
 	defer conn.Close()
+	p.conn = conn
 	ch, err := conn.Channel()
 	if err != nil {
 		return todo, err
@@ -100,6 +102,9 @@ func (p *publisher) await(ctx context.Context, f inFlight) error {
 	ok, err := f.dc.WaitContext(ctx)
 	if err != nil {
 		return errors.Join(context.Cause(ctx), err)
+	}
+	if !ok && p.conn.IsClosed() {
+		return errors.New("connection lost") // the library then reports all that is unconfirmed as refused
 	}
 	if !ok {
 		return fmt.Errorf("%s was refused", f.e.ID)

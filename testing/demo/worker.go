@@ -81,17 +81,17 @@ func work(s *story, q *queueSpec, d amqp.Delivery) error {
 		return d.Reject(false)
 	}
 	if q.strict && e.malformed() {
-		s.retry(q.name)
+		s.fail(q.name, e.ID)
 		return d.Nack(false, true)
 	}
 	time.Sleep(workTime)
-	s.take(q.name, e.ID)
+	s.take(q.name, e.ID, d.Redelivered)
 	return d.Ack(false)
 }
 
 // undertake reads the dead letters and where they come from.
 func undertake(s *story, d amqp.Delivery) error {
 	queue, _ := d.Headers["x-first-death-queue"].(string)
-	s.bury(queue, d.MessageId)
+	s.bury(queue, d.MessageId, d.Redelivered)
 	return d.Ack(false)
 }

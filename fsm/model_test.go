@@ -7,26 +7,70 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/triagemq/triagemq/fsm/content"
 	"github.com/triagemq/triagemq/fsm/store"
 )
 
 // queueModel is a queue as its users think of it: every operation is complete at once. It knows bodies alone, each of which is published once.
 type queueModel struct {
-	ready map[string]bool
-	held  map[uint64]string // by tag; what an earlier queue of the name left held is ""
+	ready    map[string]bool
+	dead     map[string]bool // what was dead-lettered
+	held     map[uint64]modelHold
+	failures map[string]int
+	limit    int // of failures; rejects and what exceeds it are dead-lettered. -1: rejects drop
+}
+
+// modelHold is a delivery. What a queue that was deleted since left held is no body's.
+type modelHold struct {
+	body       string
+	byConsumer bool
 }
 
 // settled takes the tags that an ack or nack names out of what is held.
 func (m *queueModel) settled(tag uint64, multiple bool) (bodies []string) {
 	for _, t := range slices.Sorted(maps.Keys(m.held)) {
 		if t == tag || multiple && (t < tag || tag == 0) {
-			if m.held[t] != "" {
-				bodies = append(bodies, m.held[t])
+			if body := m.held[t].body; body != "" {
+				bodies = append(bodies, body)
 			}
 			delete(m.held, t)
 		}
 	}
 	return bodies
+}
+
+func (m *queueModel) rejected(body string) {
+	if m.limit >= 0 {
+		m.dead[body] = true
+	}
+}
+
+func (m *queueModel) failed(body string) {
+	if m.failures[body]++; m.limit >= 0 && m.failures[body] > m.limit {
+		m.dead[body] = true
+		return
+	}
+	m.ready[body] = true
+}
+
+// timedOut is the consumer's cancellation: what it held is returned, and counts as a failure for the message that was held longest.
+func (m *queueModel) timedOut() {
+	first := true
+	for _, tag := range slices.Sorted(maps.Keys(m.held)) {
+		h := m.held[tag]
+		if !h.byConsumer {
+			continue
+		}
+		delete(m.held, tag)
+		switch {
+		case h.body == "":
+		case first:
+			m.failed(h.body)
+		default:
+			m.ready[h.body] = true
+		}
+		first = false
+	}
 }
 
 // modelRun compares a queue whose bulk work takes many entries with its model: whatever is left over at any moment, nothing is lost, comes twice, or comes
@@ -37,24 +81,72 @@ type modelRun struct {
 	model     queueModel
 	published int
 	channel   Ref
+	arguments []byte
+}
+
+func newModelRun(t *testing.T, seed uint64) *modelRun {
+	r := &modelRun{driver: newDriver(t), random: rand.New(rand.NewPCG(seed, 1)), channel: driverChannel}
+	r.model = queueModel{
+		ready: map[string]bool{}, dead: map[string]bool{}, held: map[uint64]modelHold{}, failures: map[string]int{}, limit: int(seed%3) - 1,
+	}
+	arguments := content.Table{{Name: argConsumerTimeout, Value: int32(0)}}
+	if r.model.limit >= 0 {
+		arguments = append(arguments, content.Field{Name: argDeadExchange, Value: ""}, content.Field{Name: argDeadKey, Value: "dead"},
+			content.Field{Name: argDeliveryLimit, Value: int32(r.model.limit)})
+	}
+	r.arguments = arguments.Append(nil)
+	r.state.limits.bulkMoves = 1 + int(seed%4)
+	r.do(&DeclareQueue{Ref: r.channel, Name: "dead"}, &DeclareQueue{Ref: r.channel, Name: "q", Arguments: r.arguments})
+	return r
 }
 
 func TestQueueAgainstModel(t *testing.T) {
-	for seed := range uint64(300) {
-		r := &modelRun{driver: newDriver(t), random: rand.New(rand.NewPCG(seed, 1)), channel: driverChannel}
-		r.model = queueModel{ready: map[string]bool{}, held: map[uint64]string{}}
-		r.state.limits.bulkMoves = 1 + int(seed%4)
-		r.apply(&DeclareQueue{Ref: r.channel, Name: "q"})
+	for seed := range uint64(400) {
+		r := newModelRun(t, seed)
 		for step := range 150 {
 			r.step()
 			if err := r.state.Check(); err != nil {
 				t.Fatalf("seed %d, step %d: %v", seed, step, err)
 			}
 		}
-		r.tickAll()
 		r.nextIncarnation()
-		r.tickAll()
-		r.compare(seed)
+		for len(r.state.remainders) > 0 {
+			r.tickOnce(0)
+		}
+		r.drainAndCompare(seed, "q", r.model.ready)
+		r.drainAndCompare(seed, "dead", r.model.dead)
+	}
+}
+
+// do applies commands and follows what they deliver.
+func (r *modelRun) do(commands ...Command) {
+	r.t.Helper()
+	r.apply(commands...)
+	r.follow()
+}
+
+func (r *modelRun) tickOnce(laterMillis int64) {
+	r.nowMillis += laterMillis
+	r.tick()
+	r.follow()
+}
+
+func (r *modelRun) follow() {
+	r.t.Helper()
+	for _, e := range r.effects {
+		switch e.Kind {
+		case Delivered:
+			body := string(e.Body)
+			if !r.model.ready[body] {
+				r.t.Fatalf("message %s is delivered and should not be there", body)
+			}
+			delete(r.model.ready, body)
+			r.model.held[e.Tag] = modelHold{body, !e.Get}
+		case ConsumerCancelled:
+			r.model.timedOut()
+		case ChannelFailed, SessionFailed:
+			r.t.Fatalf("%v failed: %s", e.Command, e.Text)
+		}
 	}
 }
 
@@ -62,41 +154,28 @@ func (r *modelRun) step() {
 	switch roll := r.random.IntN(100); {
 	case roll < 25:
 		r.publish(1 + r.random.IntN(6))
-	case roll < 50:
+	case roll < 40:
 		for range 1 + r.random.IntN(5) {
 			r.get()
 		}
-	case roll < 72:
+	case roll < 66:
 		r.settle()
-	case roll < 78:
-		returning := r.returning()
-		r.apply(&PurgeQueue{Ref: r.channel, Name: "q"})
-		r.counted("purge", int(r.effects[0].Count))
-		maps.DeleteFunc(r.model.ready, func(body string, _ bool) bool { return !returning[body] })
-	case roll < 80:
-		r.apply(&DeleteQueue{Ref: r.channel, Name: "q"}, &DeclareQueue{Ref: r.channel, Name: "q"})
-		clear(r.model.ready)
-		for tag := range r.model.held {
-			r.model.held[tag] = ""
-		}
-	case roll < 82:
+	case roll < 71:
+		r.purge()
+	case roll < 73:
+		r.replaceQueue()
+	case roll < 75:
 		r.nextIncarnation()
-	default:
-		r.tick()
-	}
-}
-
-// returning lists what a remainder still has to give back: to a purge it is as if it were held, and stays.
-func (r *modelRun) returning() map[string]bool {
-	bodies := map[string]bool{}
-	k := &checker{s: r.state}
-	parked, _ := k.expectElsewhere()
-	r.state.store.EachHeld(func(_ store.Entry, info store.Info) {
-		if k.isSettling(&info.Hold) && !parked[info.Hold.Delivery] {
-			bodies[string(r.state.store.Content(info.Message).Body)] = true
+	case roll < 81:
+		r.consume()
+	case roll < 83:
+		r.do(&Cancel{Ref: r.channel, Tag: "c"})
+		for tag, h := range r.model.held {
+			r.model.held[tag] = modelHold{h.body, false} // as if got: the queue has no time-out
 		}
-	})
-	return bodies
+	default:
+		r.tickOnce(int64(r.random.IntN(200)))
+	}
 }
 
 func (r *modelRun) publish(n int) {
@@ -108,62 +187,104 @@ func (r *modelRun) publish(n int) {
 		priority := uint8(r.random.IntN(3))
 		commands = append(commands, &Publish{Ref: r.channel, RoutingKey: []byte("q"), Priority: priority, Properties: []byte{0, 0}, Body: []byte(body)})
 	}
-	r.apply(commands...)
+	r.do(commands...)
 }
 
 func (r *modelRun) get() {
-	r.apply(&Get{Ref: r.channel, Queue: "q"})
-	e := r.effects[0]
-	if e.Empty {
-		if len(r.state.remainders) == 0 {
-			r.counted("an empty get", 0)
-		}
-		return
+	r.do(&Get{Ref: r.channel, Queue: "q"})
+	if r.effects[0].Empty {
+		r.counted("an empty get", 0)
 	}
-	body := string(e.Body)
-	if !r.model.ready[body] {
-		r.t.Fatalf("message %s is delivered and should not be there", body)
-	}
-	delete(r.model.ready, body)
-	r.model.held[e.Tag] = body
 }
 
+func (r *modelRun) consume() {
+	if q := r.state.vhosts["/"].queues["q"]; len(q.consumers) > 0 {
+		return
+	}
+	timeout := content.Table{{Name: argConsumerTimeout, Value: int32(1000)}}
+	r.do(&SetQos{Ref: r.channel, Count: uint16(1 + r.random.IntN(5))},
+		&Consume{Ref: r.channel, Queue: "q", Tag: "c", Arguments: timeout.Append(nil), GrantMessages: 1000, GrantBytes: 100_000})
+}
+
+// settle names one held tag; what comes of it must be known before what it makes room for is delivered.
 func (r *modelRun) settle() {
 	tags := slices.Sorted(maps.Keys(r.model.held))
 	if len(tags) == 0 {
 		return
 	}
 	tag, multiple := tags[r.random.IntN(len(tags))], r.random.IntN(3) == 0
+	if slices.ContainsFunc(r.state.remainders, func(rest *remainder) bool { return rest.evicted != 0 }) {
+		multiple = false // what is still being taken from a consumer that timed out would be settled too, which is as good
+	}
 	if multiple && r.random.IntN(3) == 0 {
 		tag = 0
 	}
 	bodies := r.model.settled(tag, multiple)
 	switch r.random.IntN(3) {
 	case 0:
-		r.apply(&Ack{Ref: r.channel, Tag: tag, Multiple: multiple})
+		r.do(&Ack{Ref: r.channel, Tag: tag, Multiple: multiple})
 	case 1:
-		r.apply(&Nack{Ref: r.channel, Tag: tag, Multiple: multiple})
-	default:
-		r.apply(&Nack{Ref: r.channel, Tag: tag, Multiple: multiple, Requeue: true})
 		for _, body := range bodies {
-			r.model.ready[body] = true
+			r.model.rejected(body)
 		}
-	}
-	for _, e := range r.effects {
-		if e.Kind == ChannelFailed {
-			r.t.Fatalf("settling tag %d: %s", tag, e.Text)
+		r.do(&Nack{Ref: r.channel, Tag: tag, Multiple: multiple})
+	default:
+		for _, body := range bodies {
+			r.model.failed(body)
 		}
+		r.do(&Nack{Ref: r.channel, Tag: tag, Multiple: multiple, Requeue: true})
 	}
+}
+
+func (r *modelRun) purge() {
+	returning := r.returning()
+	r.apply(&PurgeQueue{Ref: r.channel, Name: "q"})
+	r.counted("purge", int(r.effects[0].Count))
+	maps.DeleteFunc(r.model.ready, func(body string, _ bool) bool { return !returning[body] })
+	r.follow()
+}
+
+// replaceQueue deletes the queue and declares it again. What a remainder still had to give back to it goes with it, and is dead-lettered no more.
+func (r *modelRun) replaceQueue() {
+	for body := range r.returning() {
+		delete(r.model.dead, body)
+	}
+	clear(r.model.ready)
+	for tag, h := range r.model.held {
+		r.model.held[tag] = modelHold{"", h.byConsumer}
+	}
+	r.apply(&DeleteQueue{Ref: r.channel, Name: "q"}, &DeclareQueue{Ref: r.channel, Name: "q", Arguments: r.arguments})
+	for tag := range r.model.held {
+		r.model.held[tag] = modelHold{}
+	}
+}
+
+// returning lists what a remainder still has to settle or give back: to other commands it is as if it were held.
+func (r *modelRun) returning() map[string]bool {
+	bodies := map[string]bool{}
+	k := &checker{s: r.state}
+	parked, _ := k.expectElsewhere()
+	evicted := map[uint64]bool{}
+	for _, rest := range r.state.remainders {
+		evicted[rest.evicted] = true
+	}
+	r.state.store.EachHeld(func(_ store.Entry, info store.Info) {
+		evicting := info.Hold.Consumer != 0 && evicted[info.Hold.Consumer]
+		if (evicting || k.isSettling(&info.Hold)) && !parked[info.Hold.Delivery] {
+			bodies[string(r.state.store.Content(info.Message).Body)] = true
+		}
+	})
+	return bodies
 }
 
 // nextIncarnation closes the channel, which returns what it holds, and opens the next one.
 func (r *modelRun) nextIncarnation() {
 	closed := r.channel
 	r.channel.Incarnation++
-	r.apply(&CloseChannel{Ref: closed}, &OpenChannel{Ref: r.channel})
 	for _, body := range r.model.settled(0, true) {
 		r.model.ready[body] = true
 	}
+	r.do(&CloseChannel{Ref: closed}, &OpenChannel{Ref: r.channel})
 }
 
 // counted compares a number of messages once no work is left over.
@@ -174,13 +295,21 @@ func (r *modelRun) counted(what string, n int) {
 	}
 }
 
-func (r *modelRun) compare(seed uint64) {
-	for len(r.model.ready) > 0 {
-		before := len(r.model.ready)
-		r.get()
-		if len(r.model.ready) == before {
-			r.t.Fatalf("seed %d: messages %v are lost", seed, slices.Sorted(maps.Keys(r.model.ready)))
+// drainAndCompare gets everything out of a queue.
+func (r *modelRun) drainAndCompare(seed uint64, queue string, want map[string]bool) {
+	got := map[string]bool{}
+	for {
+		r.apply(&Get{Ref: r.channel, Queue: queue, NoAck: true})
+		if r.effects[0].Empty {
+			break
 		}
+		body := string(r.effects[0].Body)
+		if got[body] {
+			r.t.Fatalf("seed %d: %s has message %s twice", seed, queue, body)
+		}
+		got[body] = true
 	}
-	r.get()
+	if !maps.Equal(got, want) {
+		r.t.Fatalf("seed %d: %s has %v, want %v", seed, queue, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+	}
 }

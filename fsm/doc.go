@@ -13,7 +13,9 @@
 //   - a consumer that can take a message waits in its queue's ring, and then the queue has none ready;
 //   - a channel that failed or ended has no consumers, holds nothing and is never applied to again;
 //   - derived fields (counts, indexes, timers, rings' links) are functions of what snapshots hold;
-//   - one entry moves at most about limits.bulkMoves messages in bulk: what is left is a remainder, whose logical effect is complete already.
+//   - one entry moves at most about limits.bulkMoves messages in bulk: what is left is a remainder, whose logical effect is complete already;
+//   - lists of objects are in order of creation, and crowds end from the youngest: one entry ends all that hangs on a session or an origin, in linear time
+//     (docs/decisions/0008).
 //
 // Start reading at State.Apply (state.go), then apply.go, which leads to one file per noun. dispatch.go is the heart: who gets the next message. encode.go is
 // the exact definition of what is replicated.

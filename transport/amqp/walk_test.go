@@ -163,39 +163,54 @@ func walk(t *testing.T, s *Server, seed uint64) {
 
 // listen reads to the end of the connection and checks the manners of the server.
 func (p *peer) listen() error {
-	opened := map[uint16]bool{}
+	m := manners{}
 	for {
 		f, err := p.next()
 		if err != nil {
 			return fmt.Errorf("ended without a word: %w", err)
 		}
-		if f.Type != wire.FrameMethod {
-			continue
-		}
-		id, arguments, err := wire.SplitMethod(f.Payload)
-		if err != nil {
+		if over, err := m.check(f); over || err != nil {
 			return err
 		}
-		switch id {
-		case wire.IDConnectionCloseOk:
-			return nil
-		case wire.IDConnectionClose:
-			if code := binary.BigEndian.Uint16(arguments); !mannered[code] {
-				return fmt.Errorf("connection.close with %d: %q", code, arguments)
-			}
-			return nil
-		case wire.IDChannelClose:
-			if code := binary.BigEndian.Uint16(arguments); !mannered[code] || !opened[f.Channel] {
-				return fmt.Errorf("channel.close with %d on channel %d: %q", code, f.Channel, arguments)
-			}
-			opened[f.Channel] = false
-		case wire.IDChannelOpenOk:
-			opened[f.Channel] = true
-		case wire.IDChannelCloseOk:
-		default:
-			if f.Channel != 0 && !opened[f.Channel] {
-				return fmt.Errorf("%v on channel %d, which is closed", id, f.Channel)
-			}
+	}
+}
+
+// manners are what a server's frames have to keep to: which channels it told the client are open.
+type manners map[uint16]bool
+
+// check takes the next frame of the server; over is true when it was the last word.
+func (opened manners) check(f wire.Frame) (over bool, err error) {
+	if f.Type != wire.FrameMethod {
+		if f.Channel != 0 && !opened[f.Channel] {
+			return false, fmt.Errorf("content on channel %d, which is closed", f.Channel)
+		}
+		return false, nil
+	}
+	id, arguments, err := wire.SplitMethod(f.Payload)
+	if err != nil {
+		return false, err
+	}
+	switch id {
+	case wire.IDConnectionCloseOk:
+		return true, nil
+	case wire.IDConnectionClose:
+		if code := binary.BigEndian.Uint16(arguments); !mannered[code] {
+			return false, fmt.Errorf("connection.close with %d: %q", code, arguments)
+		}
+		return true, nil
+	case wire.IDChannelClose:
+		if code := binary.BigEndian.Uint16(arguments); !mannered[code] || !opened[f.Channel] {
+			return false, fmt.Errorf("channel.close with %d on channel %d: %q", code, f.Channel, arguments)
+		}
+		opened[f.Channel] = false
+	case wire.IDChannelOpenOk:
+		opened[f.Channel] = true
+	case wire.IDChannelCloseOk:
+		opened[f.Channel] = false
+	default:
+		if f.Channel != 0 && !opened[f.Channel] {
+			return false, fmt.Errorf("%v on channel %d, which is closed", id, f.Channel)
 		}
 	}
+	return false, nil
 }

@@ -146,7 +146,7 @@ func (r *reign) confirm() bool {
 // follows sends one heartbeat.
 func (r *reign) follows(id raft.ServerID) bool {
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(r.g.self), Addr: []byte(r.g.peerAddr)}
-	req := raft.AppendEntriesRequest{RPCHeader: header, Term: r.term, Leader: header.Addr}
+	req := raft.AppendEntriesRequest{RPCHeader: header, Term: r.term}
 	var resp raft.AppendEntriesResponse
 	err := r.g.noticeTransport.AppendEntries(id, raft.ServerAddress(id), &req, &resp)
 	return err == nil && resp.Success

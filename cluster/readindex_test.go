@@ -82,7 +82,7 @@ func TestReadIndexOfADeposedLeader(t *testing.T) {
 			continue
 		}
 		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte("somebody"), Addr: []byte("127.0.0.1:1")}
-		req := raft.AppendEntriesRequest{RPCHeader: header, Term: l.Term + 1, Leader: header.Addr}
+		req := raft.AppendEntriesRequest{RPCHeader: header, Term: l.Term + 1}
 		id := raft.ServerID(x.group.Self())
 		if err := leader.group.noticeTransport.AppendEntries(id, raft.ServerAddress(id), &req, &raft.AppendEntriesResponse{}); err != nil {
 			t.Fatal(err)

@@ -36,7 +36,8 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 		return
 	}
 	properties, deaths := s.withDeath(q, &m, info, reason)
-	exchange, key := m.Exchange, m.RoutingKey
+	var exchange []byte
+	key := m.RoutingKey
 	var queues []*queue
 	if deadLetters {
 		exchange = []byte(q.args.deadExchange)
@@ -49,7 +50,7 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 			queues = s.routeFrom(x, key, properties)
 		}
 	} else {
-		exchange, key = nil, []byte(deadQueueName)
+		key = []byte(deadQueueName)
 		queues = []*queue{s.deadQueue(q.vhost)}
 	}
 	if reason != reasonRejected {

@@ -51,7 +51,7 @@ func (s *State) deliver(p *part, e store.Entry, c *consumer) {
 	c.grantMessages--
 	c.grantBytes -= int64(info.SizeBytes)
 	s.touch(c)
-	tag := s.hand(p, e, ch, c.serial, c.noAck)
+	tag := s.hand(p, ch, c.serial, c.noAck)
 	if !c.noAck {
 		c.held++
 		ch.held++
@@ -72,13 +72,13 @@ func (s *State) deliver(p *part, e store.Entry, c *consumer) {
 	}
 }
 
-// hand gives an entry, the front of its part, a delivery tag; with noAck the caller removes it once its content has been emitted.
-func (s *State) hand(p *part, e store.Entry, ch *channel, consumer uint64, noAck bool) (tag uint64) {
+// hand gives the front entry of a part a delivery tag; with noAck the caller removes it once its content has been emitted.
+func (s *State) hand(p *part, ch *channel, consumer uint64, noAck bool) (tag uint64) {
 	ch.lastTag++
 	s.lastDelivery++
 	s.touch(ch)
 	if !noAck {
-		e, _ = p.messages.Take(store.Hold{
+		e, _ := p.messages.Take(store.Hold{
 			Channel: ch.serial, Consumer: consumer, Tag: ch.lastTag, Delivery: s.lastDelivery, SinceMillis: s.nowMillis,
 		})
 		ch.unacked.Add(ch.lastTag, e)
@@ -106,7 +106,7 @@ func (s *State) get(ch *channel, c *Get) *refusal {
 		return nil
 	}
 	info := s.store.Info(e)
-	tag := s.hand(p, e, ch, 0, c.NoAck)
+	tag := s.hand(p, ch, 0, c.NoAck)
 	if !c.NoAck && q.args.consumerTimeout > 0 {
 		s.arm(ch, later(s.nowMillis, q.args.consumerTimeout))
 	}

@@ -40,7 +40,6 @@ type State struct {
 
 	// Derived from the above.
 	timers  timerHeap // channels that have a deadline
-	channel int       // open channels, for the views
 	digest  digest
 	marked  mark
 	marking bool // a Mark is among the items of the present entry

@@ -129,7 +129,6 @@ type entryGenerator struct {
 	open      map[string]uint64 // highest boot opened
 	nowMillis int64
 	last      map[channelOf]uint32
-	markIndex uint64
 }
 
 // fataler is what *testing.T and *rapid.T have in common here.

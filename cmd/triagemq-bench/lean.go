@@ -39,7 +39,7 @@ func dialLean(ctx context.Context, n *harness.Node) (*leanConn, error) {
 	}
 	context.AfterFunc(ctx, func() { socket.Close() })
 	c := &leanConn{socket: socket, frames: wire.NewReader(), out: []byte(wire.ProtocolHeader)}
-	if err := socket.SetDeadline(time.Now().Add(leanSetup)); err == nil {
+	if err = socket.SetDeadline(time.Now().Add(leanSetup)); err == nil {
 		err = c.handshake()
 	}
 	if err == nil {

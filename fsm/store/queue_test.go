@@ -221,7 +221,7 @@ func TestDropQueue(t *testing.T) {
 	a.Remove(e)
 	s.DropQueue(1)
 	s.DropQueue(1)
-	if s.Queue(2) == a || s.Queue(2) != s.Queue(2) {
+	if b := s.Queue(2); b == a || s.Queue(2) != b {
 		t.Fatal("queues are mixed up")
 	}
 	push(s, s.Queue(1), 1, 0) // a queue of that serial begins anew

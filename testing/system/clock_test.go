@@ -155,7 +155,7 @@ func (h *holder) settle(t *testing.T) {
 		return
 	default:
 	}
-	if q := must(h.channel.QueueInspect(h.queue))(t); q.Messages != 0 || q.Consumers != 1 {
+	if q := must(h.channel.QueueDeclarePassive(h.queue, true, false, false, false, nil))(t); q.Messages != 0 || q.Consumers != 1 {
 		t.Errorf("%s: %d messages wait, %d consumers; want the message held, and its consumer there", h.queue, q.Messages, q.Consumers)
 	}
 	check(t, h.delivery.Ack(false))

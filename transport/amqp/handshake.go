@@ -98,17 +98,21 @@ func (c *connection) negotiate() error {
 	return c.open(open.VirtualHost)
 }
 
+// headerOf09 is the header of AMQP 0-9, which Perl's clients send: RabbitMQ speaks 0-9-1 to them, and so do they.
+const headerOf09 = "AMQP\x01\x01\x00\x09"
+
 // readProtocolHeader answers anything but AMQP 0-9-1 with what would be right, at the first octet that differs.
 func (c *connection) readProtocolHeader() error {
+	const size = len(wire.ProtocolHeader)
 	for {
 		got := c.in.Buffered()
-		n := min(len(got), len(wire.ProtocolHeader))
-		if string(got[:n]) != wire.ProtocolHeader[:n] {
+		n := min(len(got), size)
+		if got := string(got[:n]); got != wire.ProtocolHeader[:n] && got != headerOf09[:n] {
 			_, _ = io.WriteString(c.socket, wire.ProtocolHeader)
 			c.linger()
-			return fmt.Errorf("protocol header %q", got[:n])
+			return fmt.Errorf("protocol header %q", got)
 		}
-		if n == len(wire.ProtocolHeader) {
+		if n == size {
 			c.in.Discard(n)
 			return nil
 		}

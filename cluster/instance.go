@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -31,9 +32,14 @@ func (g *Group) openInstance() (*instance, error) {
 	}
 	in := &instance{layer: newStreamLayer(g, l)}
 	network := g.networkTransport(in.layer, 3, 10*time.Second)
+	var started atomic.Pointer[raft.Raft]
 	transport := guard.NewTransport(network, guard.Hooks{
 		BeforeInstall: g.beforeInstall,
 		Heard:         func(id raft.ServerID) { g.heard(string(id)) },
+		Leads: func(term uint64) bool {
+			r := started.Load()
+			return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term
+		},
 	})
 	conf, err := g.raftConfig()
 	if err == nil {
@@ -45,6 +51,7 @@ func (g *Group) openInstance() (*instance, error) {
 	if err != nil {
 		return nil, errors.Join(err, transport.Close())
 	}
+	started.Store(in.raft)
 	in.raft.RegisterObserver(raft.NewObserver(g.raftEvents, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
 		case raft.LeaderObservation, raft.RaftState:

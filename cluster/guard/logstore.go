@@ -152,6 +152,10 @@ func (s *LogStore) LastIndex() (uint64, error) { return s.last.Load(), nil }
 // must be there and is not, or does not match its checksum, is fatal: raft would retry for ever, or ship a snapshot where it should stop. Data and Extensions
 // of the result are shared and must not be written to.
 func (s *LogStore) GetLog(index uint64, out *raft.Log) error {
+	// raft-wal returns entries that were deleted as long as their segment is there: raft would verify requests against what it has given up.
+	if !s.holds(index) {
+		return raft.ErrLogNotFound
+	}
 	if s.cache.get(index, out) {
 		return s.verdict(checkEntry(index, out))
 	}
@@ -166,7 +170,7 @@ func (s *LogStore) GetLog(index uint64, out *raft.Log) error {
 // look have come too early or too late. raft-wal's readers load its state and count themselves as its users in two steps; a deletion in between closes the
 // file under them.
 func (s *LogStore) readAgain(index uint64, out *raft.Log) error {
-	if index == 0 || index < s.first.Load() || index > s.last.Load() {
+	if !s.holds(index) {
 		return raft.ErrLogNotFound
 	}
 	s.writes.Lock()
@@ -174,13 +178,19 @@ func (s *LogStore) readAgain(index uint64, out *raft.Log) error {
 	if s.closed {
 		return ErrClosed
 	}
-	if first := s.first.Load(); first == 0 || index < first || index > s.last.Load() {
+	if !s.holds(index) {
 		return raft.ErrLogNotFound
 	}
 	if err := s.read(index, out); err != raft.ErrLogNotFound {
 		return err
 	}
 	return fmt.Errorf("%w: entry %d is missing between %d and %d", ErrCorrupt, index, s.first.Load(), s.last.Load())
+}
+
+// holds says whether an index lies within the log.
+func (s *LogStore) holds(index uint64) bool {
+	first := s.first.Load()
+	return first != 0 && index >= first && index <= s.last.Load()
 }
 
 func (s *LogStore) verdict(err error) error {

@@ -186,6 +186,29 @@ func crashAndOpen(t *testing.T, dir string, disk *raft.InmemStore) error {
 }
 
 // TestCacheSurvivesCompaction: raft.LogCache empties itself at every DeleteRange; this one is read on.
+// TestDeletedEntriesAreGone: raft-wal keeps a deleted prefix readable for as long as its segment lives.
+func TestDeletedEntriesAreGone(t *testing.T) {
+	for name, open := range innerStores {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "log")
+			inner, err := open(dir)
+			noError(t, err)
+			defer inner.Close()
+			logs := openStore(t, inner, dir)
+			defer logs.Close()
+			noError(t, logs.StoreLogs(entries("e", 1, 1, 20)))
+			noError(t, logs.DeleteRange(1, 10))
+			var l raft.Log
+			for _, index := range []uint64{0, 1, 10, 21} {
+				if err := logs.GetLog(index, &l); err != raft.ErrLogNotFound {
+					t.Errorf("entry %d: %v", index, err)
+				}
+			}
+			noError(t, logs.GetLog(11, &l))
+		})
+	}
+}
+
 func TestCacheSurvivesCompaction(t *testing.T) {
 	inner := &hookedStore{LogStore: raft.NewInmemStore()}
 	logs := openStore(t, inner, t.TempDir())

@@ -33,6 +33,8 @@ type Hooks struct {
 	BeforeInstall func(req *raft.InstallSnapshotRequest) error
 	// Heard tells that a server has answered a request of ours. Any goroutine of raft; it must be quick.
 	Heard func(id raft.ServerID)
+	// Leads tells whether the local raft still leads a term. While it does, errors of replication are held back, see pulse; nil: they are not.
+	Leads func(term uint64) bool
 }
 
 // Transport is a raft.Transport around another one.
@@ -53,8 +55,9 @@ type Hooks struct {
 //
 // Requests are copied before they are changed: raft uses its own after sending them, and an in-memory transport shares them between nodes.
 type Transport struct {
-	inner Inner
-	hooks Hooks
+	inner  Inner
+	hooks  Hooks
+	pulses pulses
 
 	requests chan raft.RPC // to raft; never closed
 	closing  chan struct{}

@@ -15,17 +15,34 @@ func (t *Transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (ra
 }
 
 // AppendEntries sends the request, in parts where it is large. To raft the parts look like one request: it succeeds when all did, and the first part that
-// the follower refuses is the answer. Entries that arrived before a failure are sent again and recognised by the follower.
+// the follower refuses is the answer. Entries that arrived before a failure are sent again and recognised by the follower. An error of anything but a
+// heartbeat is held back, see pulse.
 func (t *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if isHeartbeat(args) {
+		*resp = raft.AppendEntriesResponse{}
+		err := t.heard(id, t.inner.AppendEntries(id, target, args, resp))
+		if err == nil {
+			t.pulses.of(id).beat()
+		}
+		return err
+	}
 	rest := *args
 	for {
 		part := cutPart(&rest)
 		*resp = raft.AppendEntriesResponse{}
 		err := t.heard(id, t.inner.AppendEntries(id, target, clamped(part), resp))
+		if err != nil {
+			t.hold(id, args.Term)
+		}
 		if err != nil || !resp.Success || len(rest.Entries) == 0 {
 			return err
 		}
 	}
+}
+
+// isHeartbeat says what raft does of a request.
+func isHeartbeat(req *raft.AppendEntriesRequest) bool {
+	return req.PrevLogEntry == 0 && req.PrevLogTerm == 0 && len(req.Entries) == 0 && req.LeaderCommitIndex == 0
 }
 
 // cutPart takes as many entries off the front of rest as one request may hold, and lets rest continue after them.
@@ -52,9 +69,13 @@ func (t *Transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, 
 	return t.heard(id, t.inner.RequestPreVote(id, target, args, resp))
 }
 
-// InstallSnapshot sends the request and the snapshot.
+// InstallSnapshot sends the request and the snapshot. An error is held back, see pulse.
 func (t *Transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	return t.heard(id, t.inner.InstallSnapshot(id, target, args, resp, data))
+	err := t.heard(id, t.inner.InstallSnapshot(id, target, args, resp, data))
+	if err != nil {
+		t.hold(id, args.Term)
+	}
+	return err
 }
 
 // TimeoutNow sends the request.

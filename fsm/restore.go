@@ -105,6 +105,17 @@ func (r *snapshotReader) table() []byte {
 // count reads the length of a list; each element has a byte at least, so that what is allocated for it is bounded by what is there.
 func (r *snapshotReader) count() int { return int(r.uint(uint64(len(r.b)))) }
 
+// tags reads delivery tags, which ascend and have been given out.
+func (r *snapshotReader) tags(last uint64) []uint64 {
+	tags := r.uints()
+	for i, tag := range tags {
+		if tag == 0 || tag > last || i > 0 && tag <= tags[i-1] {
+			r.fail(errSnapshotValue)
+		}
+	}
+	return tags
+}
+
 func (r *snapshotReader) uints() []uint64 {
 	var numbers []uint64
 	for n := r.count(); n > 0 && r.err == nil; n-- {
@@ -334,7 +345,7 @@ func (r *restorer) channel() {
 	ch.turn = r.uint(r.s.lastSerial)
 	ch.deadlineMillis = r.int()
 	ch.evicting = r.uints()
-	r.voids[ch] = r.uints()
+	r.voids[ch] = r.tags(ch.lastTag)
 	if r.err != nil || ch.session == nil {
 		r.fail(errSnapshotReference)
 		return
@@ -429,8 +440,7 @@ func (r *restorer) takeHolds() {
 		ch := r.channels[h.Channel]
 		if rest := r.settlingOf(h); rest != nil {
 			rest.held.Add(h.Tag, e)
-		} else if ch != nil && !ch.failed {
-			r.addVoids(ch, h.Tag)
+		} else if ch != nil && !ch.failed && h.Tag <= ch.lastTag && r.addVoids(ch, h.Tag) {
 			ch.unacked.Add(h.Tag, e)
 		} else {
 			r.fail(errSnapshotReference)
@@ -463,8 +473,8 @@ func (r *restorer) settlingOf(h *store.Hold) *remainder {
 	return nil
 }
 
-// addVoids brings back the void tags of a channel below a tag.
-func (r *restorer) addVoids(ch *channel, below uint64) {
+// addVoids brings back the void tags of a channel below a tag, which must not be void itself.
+func (r *restorer) addVoids(ch *channel, below uint64) (ok bool) {
 	voids := r.voids[ch]
 	for len(voids) > 0 && voids[0] < below {
 		ch.unacked.Add(voids[0], 0)
@@ -472,4 +482,5 @@ func (r *restorer) addVoids(ch *channel, below uint64) {
 		voids = voids[1:]
 	}
 	r.voids[ch] = voids
+	return len(voids) == 0 || voids[0] > below
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/triagemq/triagemq/fsm/content"
 )
 
 // snapshotExample is a snapshot of a state that random entries made, with its objects.
@@ -94,5 +96,35 @@ func TestFailedRestoreKeepsNoChunks(t *testing.T) {
 	}
 	if chunks.lent != 0 {
 		t.Errorf("%d chunks are lent after a failed restore and a discarded state", chunks.lent)
+	}
+}
+
+// Tags that do not ascend, or that are void and held at once, are damage too.
+func TestRestoreOfSenselessVoids(t *testing.T) {
+	d := newDriver(t)
+	commands := []Command{
+		&DeclareQueue{Ref: driverChannel, Name: "q"},
+		&Consume{Ref: driverChannel, Queue: "q", Tag: "c", GrantMessages: 3, GrantBytes: 100,
+			Arguments: content.Table{{Name: argConsumerTimeout, Value: int32(1000)}}.Append(nil)},
+	}
+	for range 4 {
+		commands = append(commands, &Publish{Ref: driverChannel, RoutingKey: []byte("q"), Properties: []byte{0, 0}})
+	}
+	d.apply(commands...)
+	d.nowMillis += 2000
+	d.tick()
+	d.apply(&Get{Ref: driverChannel, Queue: "q"})
+	sn := d.state.Freeze()
+	defer d.state.Thaw(sn)
+	voids := []byte{3, 1, 2, 3} // the count and the tags; tag 4 is held
+	if n := bytes.Count(sn.objects, voids); n != 1 {
+		t.Fatalf("the void tags are there %d times", n)
+	}
+	whole := sn.objects
+	for _, senseless := range [][]byte{{3, 2, 1, 3}, {3, 1, 1, 3}, {3, 1, 2, 4}, {3, 1, 2, 5}} {
+		sn.objects = bytes.Replace(whole, voids, senseless, 1)
+		if _, err := Restore(Options{}, bytes.NewReader(writeSnapshot(t, sn))); !errors.Is(err, ErrSnapshot) {
+			t.Errorf("void tags %v give %v", senseless[1:], err)
+		}
 	}
 }

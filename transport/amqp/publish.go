@@ -1,6 +1,8 @@
 package amqp
 
 import (
+	"bytes"
+
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/fsm/content"
 	"github.com/triagemq/triagemq/transport/wire"
@@ -117,6 +119,9 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 	if string(summary.ReplyTo) == directReplyTo {
 		return noDirectReplyTo(method)
 	}
+	if name := copyHeader(summary.Headers); name != "" { // the queues it names would miss the message
+		return exceptionf(preconditionFailed, method, "header '%s' is not supported by this version", name)
+	}
 	if summary.UserID != nil && string(summary.UserID) != c.user {
 		return exceptionf(preconditionFailed, method, "user_id property set to '%s' but authenticated user was '%s'", summary.UserID, c.user)
 	}
@@ -126,6 +131,23 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 		return exceptionf(preconditionFailed, method, "message of %d bytes with its properties is larger than a command may be", size)
 	}
 	return nil
+}
+
+// copyHeader finds the header, CC or BCC, that names more routing keys. The table is decoded only where its octets look like it.
+func copyHeader(headers []byte) string {
+	for _, name := range [...]string{"CC", "BCC"} {
+		if !bytes.Contains(headers, []byte(name)) {
+			continue
+		}
+		table, _, err := content.DecodeTable(headers)
+		if err != nil {
+			return "" // never: it was scanned
+		}
+		if _, found := table.Get(name); found {
+			return name
+		}
+	}
+	return ""
 }
 
 // isMillis accepts what RabbitMQ does: a non-negative integer in decimal.

@@ -316,6 +316,14 @@ func (p *peer) encode(b []byte, line string) []byte {
 
 func (p *peer) properties(words []string) []byte {
 	var properties content.Properties
+	for i, word := range words {
+		if headers, ok := strings.CutPrefix(word, "Headers="); ok {
+			properties.Headers, _, _ = content.DecodeTable(table(headers))
+			properties.Has |= content.HasHeaders
+			words = slices.Delete(slices.Clone(words), i, i+1)
+			break
+		}
+	}
 	p.set(&properties, words)
 	for _, word := range words {
 		name, _, _ := strings.Cut(word, "=")

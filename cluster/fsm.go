@@ -27,8 +27,9 @@ type machineFSM struct {
 	ctx     context.Context // ends with the Group; a snapshot being written is given up
 
 	applied atomic.Uint64
-	live    atomic.Bool // raft has started: a restore is an install from a leader
-	damaged bool        // apply goroutine only
+	live    atomic.Bool  // raft has started: a restore is an install from a leader
+	paused  atomic.Int64 // nanoseconds for which the last snapshot held up Apply, with its Freeze and its Release
+	damaged bool         // apply goroutine only
 	usage   logUsage
 }
 
@@ -53,12 +54,14 @@ func (f *machineFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if f.damaged {
 		return nil, errors.New("the state is behind a damaged entry")
 	}
+	began := time.Now()
 	frozen, err := f.machine.Freeze()
 	if err != nil {
 		return nil, err
 	}
+	f.paused.Store(int64(time.Since(began)))
 	f.usage.frozen()
-	return &frozenFSM{ctx: f.ctx, frozen: frozen, index: f.applied.Load()}, nil
+	return &frozenFSM{ctx: f.ctx, frozen: frozen, index: f.applied.Load(), paused: &f.paused}, nil
 }
 
 // A snapshot begins with
@@ -102,6 +105,7 @@ type frozenFSM struct {
 	ctx    context.Context
 	frozen Frozen
 	index  uint64
+	paused *atomic.Int64
 	once   sync.Once
 }
 
@@ -122,7 +126,13 @@ func (s *frozenFSM) Persist(sink raft.SnapshotSink) error {
 }
 
 // Release lets the captured state go.
-func (s *frozenFSM) Release() { s.once.Do(s.frozen.Release) }
+func (s *frozenFSM) Release() {
+	s.once.Do(func() {
+		began := time.Now()
+		s.frozen.Release()
+		s.paused.Store(max(s.paused.Load(), int64(time.Since(began))))
+	})
+}
 
 // endingWriter fails once its context has ended, so that a large snapshot does not hold up the end of the process.
 type endingWriter struct {

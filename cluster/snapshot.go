@@ -154,7 +154,7 @@ func (g *Group) takeSnapshot() error {
 		return nil
 	}
 	if err == nil {
-		g.log.Debug("took a snapshot", "seconds", time.Since(start).Seconds(), "trailing_entries", conf.TrailingLogs)
+		g.log.Debug("took a snapshot", "seconds", time.Since(start).Seconds(), "apply_paused_seconds", time.Duration(g.fsm.paused.Load()).Seconds(), "trailing_entries", conf.TrailingLogs)
 	}
 	return err
 }

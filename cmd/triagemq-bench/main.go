@@ -23,6 +23,7 @@ import (
 
 type options struct {
 	binary     string
+	logLevel   string // of the nodes
 	client     string
 	dir        string
 	duration   time.Duration
@@ -80,6 +81,9 @@ func run(ctx context.Context, args []string) error {
 	if o.publishers < 1 || o.consumers < 1 || o.window < 1 || o.bodyBytes < 8 || o.rate < 1 || o.messages < 1 || o.window > 65535 {
 		return errors.New("numbers must be positive, --body at least 8 and --window at most 65535")
 	}
+	if o.logLevel = "warn"; name == "backlog" {
+		o.logLevel = "debug" // it reports the snapshots that the nodes took
+	}
 	return withCluster(ctx, o, f)
 }
 
@@ -93,7 +97,7 @@ func withCluster(ctx context.Context, o options, f func(context.Context, *harnes
 	if err != nil {
 		return err
 	}
-	c, err := harness.Open(harness.Config{Binary: binary, Dir: dir, Nodes: 3, Args: []string{"--log-level", "warn"}})
+	c, err := harness.Open(harness.Config{Binary: binary, Dir: dir, Nodes: 3, Args: []string{"--log-level", o.logLevel}})
 	if err != nil {
 		return err
 	}

@@ -174,7 +174,10 @@ func backlog(ctx context.Context, c *harness.Cluster, o options) error {
 		return err
 	}
 	fmt.Printf("restart of all nodes until ready: %.1f s\n", time.Since(began).Seconds())
-	return drain(ctx, c, o)
+	if err := drain(ctx, c, o); err != nil {
+		return err
+	}
+	return reportSnapshots(c)
 }
 
 func residents(c *harness.Cluster) (out []int64, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,5 +200,39 @@ func TestServerCloses(t *testing.T) {
 	}
 	if stats := s.Stats(); stats.ConnectionsOpened != stats.ConnectionsClosed {
 		t.Fatalf("%+v", stats)
+	}
+}
+
+// TestHeaderBeyondFrameMax: a header cannot be split. A consumer that agreed on less than its publisher gets it whole, as from
+// RabbitMQ, and the body in frames of its own size.
+func TestHeaderBeyondFrameMax(t *testing.T) {
+	s := serve(t, ForNode(newNode(t)), testConfig())
+	ch := openChannel(t, connect(t, s))
+	if _, err := ch.QueueDeclare("q", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("h", 20_000)
+	if err := ch.PublishWithContext(context.Background(), "", "q", false, false, amqp091.Publishing{
+		Headers: amqp091.Table{"long": long}, Body: make([]byte, 10_000),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	small, err := amqp091.DialConfig("amqp://guest:guest@"+s.Addr().String()+"/", amqp091.Config{FrameSize: 4096, Heartbeat: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { small.Close() })
+	deliveries, err := openChannel(t, small).Consume("q", "c", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := receive(t, deliveries, "delivery"); d.Headers["long"] != long || len(d.Body) != 10_000 {
+		t.Fatalf("%d octets of header, %d of body", len(fmt.Sprint(d.Headers["long"])), len(d.Body))
+	}
+	other := openChannel(t, small)
+	closed := small.NotifyClose(make(chan *amqp091.Error, 1))
+	_ = other.PublishWithContext(context.Background(), "", "q", false, false, amqp091.Publishing{Headers: amqp091.Table{"long": long}})
+	if e := receive(t, closed, "connection.close"); e.Code != 501 {
+		t.Fatal(e)
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"github.com/triagemq/triagemq/fsm/content"
+	"github.com/triagemq/triagemq/transport/wire"
 )
 
 // These tests let amqp091-go, the client of most Go programs, loose on a real node.
@@ -217,22 +220,26 @@ func TestHeaderBeyondFrameMax(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	small, err := amqp091.DialConfig("amqp://guest:guest@"+s.Addr().String()+"/", amqp091.Config{FrameSize: 4096, Heartbeat: time.Second})
-	if err != nil {
-		t.Fatal(err)
+	p := &peer{t: t, conn: dial(t, s), in: wire.NewReader()}
+	p.play("protocol")
+	p.play("0 connection.start-ok Mechanism=PLAIN Response=:guest:guest")
+	p.send((&wire.ConnectionOpen{VirtualHost: "/"}).AppendFrame((&wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 4096}).AppendFrame(nil, 0), 0))
+	p.send((&wire.BasicGet{Queue: "q"}).AppendFrame((&wire.ChannelOpen{}).AppendFrame(nil, 1), 1))
+	p.await(wire.IDBasicGetOk)
+	header, err := p.next()
+	if err != nil || header.Type != wire.FrameHeader || !strings.Contains(string(header.Payload), long) {
+		t.Fatalf("a frame of type %d with %d octets, %v", header.Type, len(header.Payload), err)
 	}
-	t.Cleanup(func() { small.Close() })
-	deliveries, err := openChannel(t, small).Consume("q", "c", true, false, false, false, nil)
-	if err != nil {
-		t.Fatal(err)
+	for body := 0; body < 10_000; {
+		f, err := p.next()
+		if err != nil || f.Type != wire.FrameBody || len(f.Payload) > 4096-wire.FrameOverhead {
+			t.Fatalf("a frame of type %d with %d octets, %v", f.Type, len(f.Payload), err)
+		}
+		body += len(f.Payload)
 	}
-	if d := receive(t, deliveries, "delivery"); d.Headers["long"] != long || len(d.Body) != 10_000 {
-		t.Fatalf("%d octets of header, %d of body", len(fmt.Sprint(d.Headers["long"])), len(d.Body))
-	}
-	other := openChannel(t, small)
-	closed := small.NotifyClose(make(chan *amqp091.Error, 1))
-	_ = other.PublishWithContext(context.Background(), "", "q", false, false, amqp091.Publishing{Headers: amqp091.Table{"long": long}})
-	if e := receive(t, closed, "connection.close"); e.Code != 501 {
-		t.Fatal(e)
+	p.send((&wire.BasicPublish{RoutingKey: []byte("q")}).AppendFrame(nil, 1))
+	p.send(wire.AppendContentHeader(nil, 1, content.Table{{Name: "long", Value: long}}.Append([]byte{0x20, 0}), 0))
+	if got := p.frames(wire.IDConnectionClose); !strings.Contains(got, "ReplyCode=501") {
+		t.Fatal(got)
 	}
 }

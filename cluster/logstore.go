@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/triagemq/triagemq/cluster/guard"
 )
@@ -22,34 +23,47 @@ type stores struct {
 	closers []func() error // in order of opening
 }
 
-func (g *Group) openStores() (s *stores, err error) {
-	s = &stores{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
-		}
-	}()
+// openStores opens all of them, or none.
+func (g *Group) openStores() (*stores, error) {
+	s := &stores{}
+	if err := g.openEach(s); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (g *Group) openEach(s *stores) error {
 	inner, err := g.openInnerLog(s)
 	if err != nil {
-		return nil, fmt.Errorf("opening the raft log: %w", err)
+		return fmt.Errorf("opening the raft log: %w", err)
 	}
 	s.logs, err = guard.OpenLogStore(guard.LogStoreConfig{
 		Inner: inner, Dir: g.dir.file("log"), WriteBound: g.cfg.LogWriteBound, CacheBytes: g.cfg.LogCacheBytes, Fatal: g.fatal,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("checking the raft log: %w", err)
+		return fmt.Errorf("checking the raft log: %w", err)
 	}
 	s.closers = append(s.closers, s.logs.Close)
 	stable, err := guard.Open(func() (*raftboltdb.BoltStore, error) { return raftboltdb.NewBoltStore(g.dir.file("stable.bolt")) })
 	if err != nil {
-		return nil, fmt.Errorf("opening raft's vote: %w", err)
+		return fmt.Errorf("opening raft's vote: %w", adviseOnVote(err))
 	}
 	s.closers = append(s.closers, stable.Close)
 	s.stable = guard.NewStableStore(stable, g.cfg.LogWriteBound, g.fatal)
 	if s.snapshots, err = openSnapshots(g.dir.path, newRaftLog(g.cfg.Logger.Named("snapshot"))); err != nil {
-		return nil, fmt.Errorf("opening snapshots: %w", err)
+		return fmt.Errorf("opening snapshots: %w", err)
 	}
-	return s, syncFolder(g.dir.path)
+	return syncFolder(g.dir.path)
+}
+
+// adviseOnVote says what to do about a file that is no database any more. A node that forgot its vote might vote twice.
+func adviseOnVote(err error) error {
+	for _, damage := range []error{bolterrors.ErrInvalid, bolterrors.ErrVersionMismatch, bolterrors.ErrChecksum} {
+		if errors.Is(err, damage) {
+			return fmt.Errorf("%w; never vote with it again: set the data folder aside and let the node rejoin under a new id (a node that is alone needs a backup)", err)
+		}
+	}
+	return err
 }
 
 // openInnerLog opens the store of the kind that the folder was made with, else of the configured kind.

@@ -11,14 +11,15 @@ import (
 type dispatcher Node
 
 // errOutvoted ends the node: a majority of replicas holds another state.
-var errOutvoted = errors.New("broker: this replica's state differs from the majority's")
+var errOutvoted = errors.New("broker: this replica's state differs from the majority's; if that happens again after a restart, " +
+	"set the data folder aside and let the node join anew, and keep the folder for a report")
 
 // Emit implements fsm.Sink.
 func (d *dispatcher) Emit(e *fsm.Effect) {
 	n := (*Node)(d)
 	switch e.Kind {
 	case fsm.Outvoted:
-		n.cfg.Fatal(fmt.Errorf("%w at index %d", errOutvoted, e.MarkIndex))
+		n.cfg.Fatal(fmt.Errorf("outvoted at index %d: %w", e.MarkIndex, errOutvoted))
 		return
 	case fsm.Undecided:
 		n.logger.Error("replicas disagree and none has a majority: publishers are held", "mark_index", e.MarkIndex)

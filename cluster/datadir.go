@@ -44,6 +44,7 @@ type folderIdentity struct {
 	Server  string `json:"server"`  // raft server id: name and a random suffix, so that a node that lost its folder is another voter
 	Cluster string `json:"cluster"` // cluster id, "" until known
 	Drawn   bool   `json:"drawn"`   // this node drew the cluster id: it alone may bootstrap that cluster
+	Opened  bool   `json:"opened"`  // log and vote were on disk once: a folder without them has lost what this node confirmed and voted
 }
 
 func openDataDir(path, name string) (*dataDir, error) {
@@ -185,6 +186,31 @@ func (d *dataDir) setCluster(cluster string, drawn bool) (bool, error) {
 		return false, err
 	}
 	return true, nil
+}
+
+// partsLost names the parts of a folder that was in use which are not there any more. A node that went on without them would take part in elections as if it
+// had never confirmed or voted, and two such votes are enough to take confirmed entries away from everybody.
+func (d *dataDir) partsLost() (lost []string) {
+	if id, _ := d.identity(); !id.Opened {
+		return nil
+	}
+	for _, part := range []string{"log", "log/durable-index", "stable.bolt", "snapshots"} {
+		if _, err := os.Stat(d.file(part)); errors.Is(err, fs.ErrNotExist) {
+			lost = append(lost, part)
+		}
+	}
+	return lost
+}
+
+// noteOpened remembers that log and vote are on disk.
+func (d *dataDir) noteOpened() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.id.Opened || d.ended {
+		return nil
+	}
+	d.id.Opened = true
+	return d.saveIdentity()
 }
 
 func (d *dataDir) saveIdentity() error {

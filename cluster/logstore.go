@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
@@ -23,8 +24,15 @@ type stores struct {
 	closers []func() error // in order of opening
 }
 
+// ErrPartsLost is wrapped by Open's error when parts of a data folder that was in use are gone.
+var ErrPartsLost = errors.New("cluster: the data folder has lost what this node confirmed or voted; never start it as if it were new: " +
+	"set the folder aside and let this node join anew under a new folder")
+
 // openStores opens all of them, or none.
 func (g *Group) openStores() (*stores, error) {
+	if lost := g.dir.partsLost(); len(lost) > 0 {
+		return nil, fmt.Errorf("%w: %s lacks %s", ErrPartsLost, g.dir.path, strings.Join(lost, ", "))
+	}
 	s := &stores{}
 	if err := g.openEach(s); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -53,7 +61,31 @@ func (g *Group) openEach(s *stores) error {
 	if s.snapshots, err = openSnapshots(g.dir.path, newRaftLog(g.cfg.Logger.Named("snapshot"))); err != nil {
 		return fmt.Errorf("opening snapshots: %w", err)
 	}
-	return syncFolder(g.dir.path)
+	if err := s.checkSnapshots(); err != nil {
+		return err
+	}
+	if err := syncFolder(g.dir.path); err != nil {
+		return err
+	}
+	return g.dir.noteOpened()
+}
+
+// checkSnapshots refuses a log that begins behind what the snapshots cover: raft would apply it to an empty state.
+func (s *stores) checkSnapshots() error {
+	first, err := s.logs.FirstIndex()
+	if err != nil || first <= 1 {
+		return err
+	}
+	list, err := s.snapshots.List()
+	if err != nil {
+		return err
+	}
+	for _, meta := range list {
+		if meta.Index >= first-1 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the log begins at %d, and no snapshot reaches up to it", ErrPartsLost, first)
 }
 
 // adviseOnVote says what to do about a file that is no database any more. A node that forgot its vote might vote twice.

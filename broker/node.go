@@ -159,7 +159,10 @@ var (
 	errNoLeader   = errors.New("no leader is known")
 )
 
-// Ready reports why the node would not serve a client now; nil when it would (readyz). Any goroutine.
+// catchUpBound is how long Ready waits for what was committed when it was asked: under load a healthy node is always a few entries behind.
+const catchUpBound = 250 * time.Millisecond
+
+// Ready reports why the node would not serve a client now; nil when it would (readyz). It may wait for catchUpBound. Any goroutine.
 func (n *Node) Ready() error {
 	if !n.isAttached() {
 		return errNotRunning
@@ -170,8 +173,11 @@ func (n *Node) Ready() error {
 	if leadership, _ := n.log.Leadership(); leadership.Node == "" {
 		return errNoLeader
 	}
-	if applied, committed := n.applied.get(), n.log.CommitIndex(); applied < committed {
-		return fmt.Errorf("applied up to %d of %d committed", applied, committed)
+	committed := n.log.CommitIndex()
+	ctx, cancel := context.WithTimeout(context.Background(), catchUpBound)
+	defer cancel()
+	if n.applied.wait(ctx, committed, nil) != nil {
+		return fmt.Errorf("applied up to %d of %d committed", n.applied.get(), committed)
 	}
 	return nil
 }

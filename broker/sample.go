@@ -26,7 +26,9 @@ func (n *Node) sample(ctx context.Context) {
 		resident, free := n.measure()
 		a := n.judge(n.flow.ownAlarms(), resident, free, n.LiveBytes())
 		if n.flow.sampled(a) {
-			n.logger.Warn("alarms changed", "alarms", a.String())
+			n.logger.Warn("alarms changed: publishers are held on all nodes while one stands", "alarms", a.String(),
+				"resident_bytes", resident, "resident_limit_bytes", n.cfg.MemoryWatermarkBytes,
+				"data_dir", n.cfg.DataDir, "free_bytes", free, "free_needed_bytes", n.cfg.DiskFreeLowBytes+n.LiveBytes())
 		}
 		select {
 		case <-ctx.Done():

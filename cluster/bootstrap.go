@@ -52,6 +52,7 @@ func (g *Group) bootstrap(servers []gossipMeta) error {
 func (g *Group) watchGossip() {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
+	told := time.Now()
 	for g.ctx.Err() == nil {
 		g.adoptFromGossip()
 		g.gossip.update(g.describe)
@@ -63,12 +64,32 @@ func (g *Group) watchGossip() {
 			}
 			g.gossip.update(g.describe)
 		}
+		if !self.HasState && time.Since(told) >= tellEvery {
+			told = time.Now()
+			g.tellWaiting(self, others)
+		}
 		select {
 		case <-g.gossip.changed:
 		case <-tick.C:
 		case <-g.ctx.Done():
 		}
 	}
+}
+
+// tellEvery is how often a node that waits for a cluster says what it waits for.
+const tellEvery = 5 * time.Second
+
+// tellWaiting tells an operator whom this node has heard of: most likely a node is not started, or an address or the secret differs.
+func (g *Group) tellWaiting(self gossipMeta, others []gossipMeta) {
+	heard := []string{self.Name}
+	for _, x := range others {
+		heard = append(heard, x.Name)
+	}
+	if self.Expect == 0 {
+		g.log.Warn("waiting to be taken into a cluster: this node forms none (--join without --bootstrap-expect), and growing a cluster is not supported yet", "heard_of", heard)
+		return
+	}
+	g.log.Warn("waiting for the servers that form the cluster; check that all run with the same --join, --bootstrap-expect and secret", "expect", self.Expect, "heard_of", heard)
 }
 
 // describe brings what changes in this node's word up to date.

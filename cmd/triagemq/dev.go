@@ -78,6 +78,11 @@ func parseDev(args []string) (devFlags, error) {
 	if fs.NArg() > 0 {
 		return f, fmt.Errorf("unexpected argument %q (triagemq dev --help)", fs.Arg(0))
 	}
+	given := map[string]bool{}
+	fs.Visit(func(g *flag.Flag) { given[g.Name] = true })
+	if given["data-dir"] && f.dataDir == "" {
+		return f, errors.New("--data-dir is empty; leave it out for temporary data")
+	}
 	if f.nodes < 1 || f.nodes > 9 {
 		return f, fmt.Errorf("--nodes %d: want 1 to 9", f.nodes)
 	}
@@ -86,7 +91,7 @@ func parseDev(args []string) (devFlags, error) {
 			return f, fmt.Errorf("--%s-port %d: want 1 to %d", name, port, 65536-f.nodes)
 		}
 	}
-	return f, nil
+	return f, f.checkOverlap()
 }
 
 // devPlan lays out the nodes; remove deletes a temporary folder.
@@ -105,6 +110,9 @@ func devPlan(f devFlags) (plan *devCluster, remove func(), err error) {
 	binary, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
+	}
+	if old, err := loadDev(dir); err == nil && len(old.Nodes) != f.nodes {
+		return nil, nil, fmt.Errorf("%s was made with --nodes %d, and a cluster cannot change its size yet: use --nodes %d or another folder", dir, len(old.Nodes), len(old.Nodes))
 	}
 	plan = &devCluster{Dir: dir, Binary: binary}
 	var join []string
@@ -126,6 +134,23 @@ func devPlan(f devFlags) (plan *devCluster, remove func(), err error) {
 		return nil, nil, err
 	}
 	return plan, remove, nil
+}
+
+// checkOverlap finds a port that two of the ranges share.
+func (f *devFlags) checkOverlap() error {
+	taken := map[int]string{}
+	for _, r := range []struct {
+		flag string
+		base int
+	}{{"amqp-port", f.amqpPort}, {"http-port", f.httpPort}, {"peer-port", f.peerPort}, {"gossip-port", f.gossip}} {
+		for k := range f.nodes {
+			if other := taken[r.base+k]; other != "" {
+				return fmt.Errorf("--%s %d and --%s overlap: each takes %d ports in a row", r.flag, r.base, other, f.nodes)
+			}
+			taken[r.base+k] = r.flag
+		}
+	}
+	return nil
 }
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
@@ -195,7 +220,12 @@ func devStartNode(args []string) error {
 		if err := n.start(p.Binary); err != nil {
 			return err
 		}
-		return n.awaitAlive(10 * time.Second)
+		if err := n.awaitAlive(10 * time.Second); err != nil {
+			return err
+		}
+		pid, _ := n.running()
+		fmt.Printf("%s runs again (process %d), log in %s\n", name, pid, n.logFile())
+		return nil
 	}
 	return fmt.Errorf("no node %q in %s", name, *dir)
 }

@@ -3,7 +3,7 @@
 // without that wrapper.
 //
 //   - Transport goes around the network transport: commit indexes are clamped to what a request verified, requests are bounded in bytes, damaged entries and
-//     needless or impossible snapshot installs never reach raft.
+//     needless or impossible snapshot installs never reach raft; a follower that was away is replicated to with the first heartbeat that it answers.
 //   - LogStore goes around raft-wal or raft-boltdb: a write that fails or hangs ends the process, every entry carries a checksum that every read checks, and a
 //     durable index beside the log tells a torn tail from damage. It also keeps recent entries in memory.
 //   - StableStore goes around the store of term and vote: the vote is one record, and values are checksummed.

@@ -88,8 +88,11 @@ generate: ## write generated Go files anew
 	$(GO) generate ./...
 
 .PHONY: bench
-bench: build ## microbenchmarks, then throughput and latency of a cluster on this machine
+bench: build ## what docs/performance.md lists: microbenchmarks, then a cluster of three nodes on this machine
 	$(GO) test -run '^$$' -bench . -benchmem $(RACE)
-	bin/triagemq-bench throughput
-	bin/triagemq-bench rate
 	bin/triagemq-bench lone
+	bin/triagemq-bench throughput
+	bin/triagemq-bench throughput --client lean
+	bin/triagemq-bench rate
+	bin/triagemq-bench rate --client lean
+	bin/triagemq-bench backlog --client lean

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -75,18 +76,20 @@ func newCluster(t *testing.T, n int, adjust func(*Config)) *testCluster {
 	return c
 }
 
-// freeAddr is free for TCP and UDP, most likely also a moment later.
+// freeAddr is free for TCP and UDP. It lies below the range from which the kernel takes ports for outgoing connections and for port 0: what is free there
+// stays free until somebody asks for that very port.
 func freeAddr(t *testing.T) string {
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		p, err := net.ListenPacket("udp", l.Addr().String())
+		p, err := net.ListenPacket("udp", addr)
 		l.Close()
 		if err == nil {
 			p.Close()
-			return l.Addr().String()
+			return addr
 		}
 	}
 	t.Fatal("no free port")

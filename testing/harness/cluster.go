@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -82,23 +84,32 @@ func Open(cfg Config) (*Cluster, error) {
 
 func (h Host) addr(port int) string { return fmt.Sprintf("%s:%d", h.IP, port) }
 
-// freePorts finds ports that nothing listens on. Another process may take one before the node does; the node then says so and ends.
+// freePorts finds ports that nothing listens on, TCP or UDP. They lie below the range from which the kernel takes ports for outgoing connections and for
+// port 0: what is free there stays free until somebody asks for that very port.
 func freePorts(count int) (ports []int, err error) {
-	var open []net.Listener
+	var held []io.Closer
 	defer func() {
-		for _, l := range open {
-			l.Close()
+		for _, c := range held {
+			c.Close()
 		}
 	}()
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 * count {
+		addr := Host{IP: "127.0.0.1"}.addr(10000 + rand.IntN(20000))
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return nil, err
+			continue
 		}
-		open = append(open, l)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		held = append(held, l)
+		p, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			continue
+		}
+		held = append(held, p)
+		if ports = append(ports, l.Addr().(*net.TCPAddr).Port); len(ports) == count {
+			return ports, nil
+		}
 	}
-	return ports, nil
+	return nil, fmt.Errorf("fewer than %d free ports", count)
 }
 
 // Close kills what still runs.

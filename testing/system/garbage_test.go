@@ -46,13 +46,13 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestWrongProtocolHeader expects the header that the broker supports and a close (AMQP 0-9-1 §4.2.2).
+// TestWrongProtocolHeader speaks AMQP 1.0 and expects the header that the broker supports and a close (AMQP 0-9-1 §4.2.2).
 func TestWrongProtocolHeader(t *testing.T) {
 	c := harness.Start(t, 1)
 	conn := must(net.Dial("tcp", c.Nodes[0].AMQP))(t)
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	must(conn.Write([]byte("AMQP\x01\x01\x00\x09")))(t)
+	must(conn.Write([]byte("AMQP\x00\x01\x00\x00")))(t)
 	if got := must(io.ReadAll(conn))(t); string(got) != "AMQP\x00\x00\x09\x01" {
 		t.Errorf("got %q", got)
 	}

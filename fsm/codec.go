@@ -103,7 +103,7 @@ func decodeCommandHead(b []byte) (kind CommandKind, ref Ref, payload, rest []byt
 		return 0, Ref{}, nil, b, fmt.Errorf("fsm: command head: %w", errTruncated)
 	}
 	kind = CommandKind(command[4])
-	if kind < KindOpenSession || kind > KindDeleteVHost {
+	if kind < KindOpenSession || kind > KindDeleteParameter {
 		return kind, Ref{}, nil, rest, fmt.Errorf("fsm: command head: %w %d", errKind, kind)
 	}
 	ref = Ref{

@@ -58,6 +58,22 @@ const (
 	KindRecover
 	KindCreateVHost
 	KindDeleteVHost
+	KindTx
+	KindEndSession
+	KindPutVHost
+	KindPutUser
+	KindDeleteUser
+	KindPutPermission
+	KindDeletePermission
+	KindPutTopicPermission
+	KindDeleteTopicPermission
+	KindPutPolicy
+	KindDeletePolicy
+	KindPutVHostLimits
+	KindPutUserLimits
+	KindInitUsers
+	KindPutParameter
+	KindDeleteParameter
 )
 
 // String is AMQP's name of the method, or ours where AMQP has none.
@@ -91,6 +107,23 @@ var commandNames = [...]string{
 	KindRecover:         "basic.recover",
 	KindCreateVHost:     "vhost.create",
 	KindDeleteVHost:     "vhost.delete",
+
+	KindTx:                    "tx.commit",
+	KindEndSession:            "session.end",
+	KindPutVHost:              "vhost.put",
+	KindPutUser:               "user.put",
+	KindDeleteUser:            "user.delete",
+	KindPutPermission:         "permission.put",
+	KindDeletePermission:      "permission.delete",
+	KindPutTopicPermission:    "topic_permission.put",
+	KindDeleteTopicPermission: "topic_permission.delete",
+	KindPutPolicy:             "policy.put",
+	KindDeletePolicy:          "policy.delete",
+	KindPutVHostLimits:        "vhost_limits.put",
+	KindPutUserLimits:         "user_limits.put",
+	KindInitUsers:             "users.init",
+	KindPutParameter:          "parameter.put",
+	KindDeleteParameter:       "parameter.delete",
 }
 
 // OpenSession begins a connection's session. Reply: Replied, or SessionFailed NotAllowed where the virtual host is missing.

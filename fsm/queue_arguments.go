@@ -3,6 +3,8 @@ package fsm
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/triagemq/triagemq/fsm/content"
 )
@@ -16,7 +18,41 @@ type queueArguments struct {
 	deadKey         string
 	deliveryLimit   int64 // failures after which a message is not returned again; -1: none
 	consumerTimeout int64 // milliseconds; 0: off
+
+	messageTTL     int64 // milliseconds; -1: none
+	expires        int64 // milliseconds without use after which the queue is deleted; -1: never
+	maxLength      int64 // ready messages; -1: no limit
+	maxLengthBytes int64 // of ready bodies; -1: no limit
+	overflow       overflow
+	singleActive   bool
+
+	delayedRetry    delayedRetry
+	delayedRetryMin int64 // milliseconds
+	delayedRetryMax int64 // milliseconds
 }
+
+// overflow is what happens to messages beyond a queue's length limit.
+type overflow uint8
+
+const (
+	dropHead         overflow = iota // the oldest ready messages make room
+	rejectPublish                    // new ones are refused
+	rejectPublishDLX                 // new ones are refused and dead-lettered
+)
+
+var overflowNames = [...]string{dropHead: "drop-head", rejectPublish: "reject-publish", rejectPublishDLX: "reject-publish-dlx"}
+
+// delayedRetry says which returned messages wait before they are ready again.
+type delayedRetry uint8
+
+const (
+	retryAtOnce   delayedRetry = iota
+	retryAll                   // whatever brought it back
+	retryFailed                // after a failure: reject, nack, time-out
+	retryReturned              // after a return that is no failure
+)
+
+var delayedRetryNames = [...]string{retryAtOnce: "disabled", retryAll: "all", retryFailed: "failed", retryReturned: "returned"}
 
 const (
 	argMaxPriority     = "x-max-priority"
@@ -25,27 +61,49 @@ const (
 	argDeliveryLimit   = "x-delivery-limit"
 	argConsumerTimeout = "x-consumer-timeout"
 	argQueueType       = "x-queue-type"
+	argMessageTTL      = "x-message-ttl"
+	argExpires         = "x-expires"
+	argMaxLength       = "x-max-length"
+	argMaxLengthBytes  = "x-max-length-bytes"
+	argOverflow        = "x-overflow"
+	argSingleActive    = "x-single-active-consumer"
+	argDeadStrategy    = "x-dead-letter-strategy"
+	argDelayedRetry    = "x-delayed-retry-type"
+	argDelayedRetryMin = "x-delayed-retry-min"
+	argDelayedRetryMax = "x-delayed-retry-max"
 )
 
 const (
 	deliveryLimitQuorum          = 20
 	consumerTimeoutMillisDefault = 30 * 60 * 1000
 	priorityMaxMax               = 255
+	expiryMillisMax              = 1<<32 - 1 // RabbitMQ's limit of x-message-ttl and x-expires
 )
+
+// deadStrategyNames are the values of x-dead-letter-strategy. Both mean the same here: a dead letter moves in the act that caused it, exactly once.
+var deadStrategyNames = [...]string{"at-most-once", "at-least-once"}
 
 // comparedQueueArguments must be the same in every declaration.
 var comparedQueueArguments = [...]string{
-	argDeadExchange, argDeadKey, argMaxPriority, argDeliveryLimit, argConsumerTimeout, argQueueType,
+	argDeadExchange, argDeadKey, argMaxPriority, argDeliveryLimit, argConsumerTimeout, argQueueType, argMessageTTL, argExpires, argMaxLength,
+	argMaxLengthBytes, argOverflow, argSingleActive, argDeadStrategy, argDelayedRetry, argDelayedRetryMin, argDelayedRetryMax,
 }
 
 // unsupportedQueueArguments would change what a queue does; ignoring them would lose or keep messages against their publisher's will.
 var unsupportedQueueArguments = [...]string{
-	"x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes", "x-overflow", "x-dead-letter-strategy", "x-single-active-consumer",
-	"x-delayed-retry-type", "x-delayed-retry-min", "x-delayed-retry-max", "x-message-deduplication",
+	argMessageTTL, argExpires,
+	argMaxLength, argMaxLengthBytes, argOverflow,
+	argDeadStrategy,
+	argSingleActive,
+	argDelayedRetry, argDelayedRetryMin, argDelayedRetryMax,
+	"x-message-deduplication",
 }
 
 func defaultQueueArguments() queueArguments {
-	return queueArguments{priorityMax: -1, deliveryLimit: -1, consumerTimeout: consumerTimeoutMillisDefault}
+	return queueArguments{
+		priorityMax: -1, deliveryLimit: -1, consumerTimeout: consumerTimeoutMillisDefault,
+		messageTTL: -1, expires: -1, maxLength: -1, maxLengthBytes: -1,
+	}
 }
 
 // clamp is the priority that a message has in this queue.
@@ -77,6 +135,16 @@ func parseQueueArguments(t content.Table, label string) (queueArguments, *refusa
 	if a.deadKeySet && !a.deadLetter {
 		p.fail(argDeadKey, "a dead-letter routing key needs a dead-letter exchange")
 	}
+	p.choice(argDeadStrategy, deadStrategyNames[:])
+	a.messageTTL = p.integer(argMessageTTL, 0, expiryMillisMax, a.messageTTL)
+	a.expires = p.integer(argExpires, 1, expiryMillisMax, a.expires)
+	a.maxLength = p.integer(argMaxLength, 0, math.MaxInt64, a.maxLength)
+	a.maxLengthBytes = p.integer(argMaxLengthBytes, 0, math.MaxInt64, a.maxLengthBytes)
+	a.overflow = overflow(p.choice(argOverflow, overflowNames[:]))
+	a.singleActive = p.flag(argSingleActive)
+	a.delayedRetry = delayedRetry(p.choice(argDelayedRetry, delayedRetryNames[:]))
+	a.delayedRetryMin = p.integer(argDelayedRetryMin, 0, expiryMillisMax, 0)
+	a.delayedRetryMax = p.integer(argDelayedRetryMax, 0, expiryMillisMax, 0)
 	return a, p.refusal
 }
 
@@ -103,6 +171,29 @@ func (p *argumentParser) text(name string) (value string, ok bool) {
 		p.fail(name, "expected a string of at most 255 bytes, got type '"+fieldTypeName(v)+"'")
 	}
 	return value, true
+}
+
+// choice is the index of a text among the allowed ones; 0 where it is absent.
+func (p *argumentParser) choice(name string, allowed []string) int {
+	value, ok := p.text(name)
+	if !ok {
+		return 0
+	}
+	i := slices.Index(allowed, value)
+	if i < 0 {
+		p.fail(name, fmt.Sprintf("'%s' is none of %s", value, strings.Join(allowed, ", ")))
+		return 0
+	}
+	return i
+}
+
+func (p *argumentParser) flag(name string) bool {
+	v, ok := p.table.Get(name)
+	value, isFlag := v.(bool)
+	if ok && !isFlag {
+		p.fail(name, "expected a boolean, got type '"+fieldTypeName(v)+"'")
+	}
+	return value
 }
 
 func (p *argumentParser) integer(name string, low, high, absent int64) int64 {

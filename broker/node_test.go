@@ -607,7 +607,7 @@ func TestLogin(t *testing.T) {
 		{ann, "ann", "", "10.0.0.1:5000", false},
 		{ann, "guest", "guest", "127.0.0.1:5000", false},
 	} {
-		if err := c.n.Login(t.Context(), c.user, c.password, c.addr); (err == nil) != c.ok {
+		if _, err := c.n.Login(t.Context(), c.user, c.password, c.addr); (err == nil) != c.ok {
 			t.Errorf("%s/%s from %s: %v", c.user, c.password, c.addr, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/triagemq/triagemq/fsm"
+	"github.com/triagemq/triagemq/fsm/content"
 )
 
 // Errors that doors branch on.
@@ -37,6 +38,7 @@ type Handler interface {
 type SessionSpec struct {
 	VHost, User, Name string
 	CancelNotify      bool
+	Details           []byte // encoded field table for views (fsm.OpenSession.Details); dropped where larger than fsm.DetailsBytesMax
 }
 
 // Refusal is a command's failure as an error.
@@ -94,9 +96,21 @@ func (n *Node) register(s *Session, spec SessionSpec) error {
 	n.lastConn++
 	s.conn = n.lastConn
 	n.sessions[s.conn] = s
-	open := fsm.OpenSession{Ref: fsm.Ref{Conn: s.conn}, VHost: spec.VHost, User: spec.User, Name: spec.Name, CancelNotify: spec.CancelNotify}
+	open := fsm.OpenSession{Ref: fsm.Ref{Conn: s.conn}, VHost: spec.VHost, User: spec.User, Name: spec.Name, CancelNotify: spec.CancelNotify, Details: boundedDetails(spec.Details)}
 	n.pipe.push(&s.lane, open.Append(nil))
 	return nil
+}
+
+// boundedDetails drops what must not reach the log: details are for people, no connection fails because of them.
+func boundedDetails(table []byte) []byte {
+	if len(table) > fsm.DetailsBytesMax {
+		return nil
+	}
+	encoded, rest, err := content.ScanTable(table)
+	if err != nil || len(rest) > 0 {
+		return nil
+	}
+	return encoded
 }
 
 // Conn is the connection's number, for the Refs of its commands. Any goroutine.

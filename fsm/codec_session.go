@@ -10,6 +10,7 @@ func (c *OpenSession) Append(dst []byte) []byte {
 	dst = appendShort(dst, c.VHost)
 	dst = appendLong(dst, c.User)
 	dst = appendLong(dst, c.Name)
+	dst = appendTable(dst, c.Details)
 	return endCommand(dst, start, 0)
 }
 
@@ -22,6 +23,10 @@ func (c *OpenSession) decode(ref Ref, payload []byte) error {
 		VHost:        r.shortString(),
 		User:         r.longString(),
 		Name:         r.longString(),
+		Details:      r.table(),
+	}
+	if len(c.Details) > DetailsBytesMax && r.err == nil {
+		r.err = errTooLong
 	}
 	return r.end(KindOpenSession)
 }

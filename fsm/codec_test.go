@@ -79,7 +79,7 @@ func drawField(t *rapid.T, kind CommandKind, name string, v reflect.Value) {
 
 func drawBytes(t *rapid.T, name string) []byte {
 	switch name {
-	case "Arguments":
+	case "Arguments", "Details":
 		if table := drawTable(t, 2); len(table) > 0 {
 			return table.Append(nil)
 		}
@@ -209,8 +209,10 @@ func exampleCommand(kind CommandKind) decodable {
 		}
 	}
 	table := content.Table{{Name: "x-max-priority", Value: int32(9)}, {Name: "x-dead-letter-exchange", Value: "dlx"}}
-	if f := v.FieldByName("Arguments"); f.IsValid() {
-		f.SetBytes(table.Append(nil))
+	for _, name := range []string{"Arguments", "Details"} {
+		if f := v.FieldByName(name); f.IsValid() {
+			f.SetBytes(table.Append(nil))
+		}
 	}
 	if f := v.FieldByName("Properties"); f.IsValid() {
 		properties := content.Properties{

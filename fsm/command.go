@@ -133,7 +133,11 @@ type OpenSession struct {
 	User         string
 	Name         string // connection name for views: client's connection_name or "peer -> local"
 	CancelNotify bool   // the client announced consumer_cancel_notify
+	Details      []byte // what else views show of the connection: an encoded field table of at most DetailsBytesMax; nil is empty
 }
+
+// DetailsBytesMax bounds OpenSession.Details: they are for people and are replicated with each connection.
+const DetailsBytesMax = 4 << 10
 
 // CloseSession ends it: exclusive queues are deleted, held messages returned. Reply: Replied when its logical effect is complete.
 type CloseSession struct{ Ref Ref }

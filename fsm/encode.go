@@ -208,6 +208,7 @@ func (ses *session) encode(dst []byte) []byte {
 	dst = putText(dst, ses.vhost.name)
 	dst = putText(dst, ses.user)
 	dst = putText(dst, ses.name)
+	dst = putText(dst, ses.details)
 	return append(dst, bits(ses.cancelNotify))
 }
 

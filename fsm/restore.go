@@ -267,7 +267,7 @@ func (r *restorer) vhostNamed() *vhost {
 func (r *restorer) session() {
 	r.kind(objectSession)
 	ses := &session{serial: r.serial(), origin: r.s.origins[r.text()], conn: uint32(r.uint(math.MaxUint32)), vhost: r.vhostNamed()}
-	ses.user, ses.name = r.text(), r.text()
+	ses.user, ses.name, ses.details = r.text(), r.text(), r.table()
 	ses.cancelNotify = r.flags()(0)
 	ses.channels = make(map[uint16]*channel)
 	if r.err != nil || ses.origin == nil {

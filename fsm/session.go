@@ -15,6 +15,7 @@ type session struct {
 	conn         uint32
 	vhost        *vhost
 	user, name   string
+	details      []byte // encoded table, for views
 	cancelNotify bool
 	channels     map[uint16]*channel // the latest incarnation of each number, failed ones until they are closed
 	exclusive    []*queue            // in order of creation
@@ -35,7 +36,7 @@ func (s *State) openSession(o *origin, c *OpenSession) {
 		return
 	}
 	ses := &session{
-		serial: s.nextSerial(), origin: o, conn: c.Ref.Conn, vhost: v, user: c.User, name: c.Name,
+		serial: s.nextSerial(), origin: o, conn: c.Ref.Conn, vhost: v, user: c.User, name: c.Name, details: c.Details,
 		cancelNotify: c.CancelNotify, channels: make(map[uint16]*channel),
 	}
 	o.sessions[ses.conn] = ses

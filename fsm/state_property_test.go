@@ -396,7 +396,10 @@ func (g *entryGenerator) sessionCommand(o Origin, ref Ref) Command {
 		if g.chance("other vhost", 10) {
 			vhost = "v"
 		}
-		return &OpenSession{Ref: Ref{Conn: ref.Conn}, VHost: vhost, User: "u", Name: "c", CancelNotify: ref.Conn == 1}
+		return &OpenSession{
+			Ref: Ref{Conn: ref.Conn}, VHost: vhost, User: "u", Name: "c", CancelNotify: ref.Conn == 1,
+			Details: content.Table{{Name: "channel_max", Value: int32(2047)}}.Append(nil),
+		}
 	case roll <= 16:
 		at := channelOf{o, ref.Conn, ref.Channel}
 		g.last[at]++

@@ -25,6 +25,7 @@ type SessionView struct {
 	Origin            Origin
 	Conn              uint32
 	VHost, User, Name string
+	Details           []byte // encoded table, as the door filled it; nil is empty
 	Channels          int
 }
 
@@ -77,7 +78,8 @@ func (s *State) Sessions() []SessionView {
 		//fsm:unordered sorted below
 		for _, ses := range o.sessions {
 			views = append(views, SessionView{
-				Origin: o.name(), Conn: ses.conn, VHost: ses.vhost.name, User: ses.user, Name: ses.name, Channels: len(ses.channels),
+				Origin: o.name(), Conn: ses.conn, VHost: ses.vhost.name, User: ses.user, Name: ses.name,
+				Details: slices.Clone(ses.details), Channels: len(ses.channels),
 			})
 		}
 	}

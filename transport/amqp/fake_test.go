@@ -25,11 +25,11 @@ func newFakeBroker() *fakeBroker {
 	return b
 }
 
-func (b *fakeBroker) Login(_ context.Context, user, password, _ string) error {
+func (b *fakeBroker) Login(_ context.Context, user, password, _ string) (broker.Identity, error) {
 	if user != "guest" || password != "guest" {
-		return broker.ErrAccess
+		return broker.Identity{}, broker.ErrAccess
 	}
-	return nil
+	return broker.Identity{User: user}, nil
 }
 
 func (b *fakeBroker) Accepting() (bool, <-chan struct{}) {

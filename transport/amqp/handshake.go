@@ -185,10 +185,10 @@ func (c *connection) login(mechanism string, response []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.config.HandshakeTimeout)
 	defer cancel()
-	err = c.server.broker.Login(ctx, user, password, c.tcp.RemoteAddr().String())
+	identity, err := c.server.broker.Login(ctx, user, password, c.tcp.RemoteAddr().String())
 	switch {
 	case err == nil:
-		c.user = user
+		c.user = identity.User
 		c.server.metrics.logins.Add(1)
 		return nil
 	case !errors.Is(err, broker.ErrAccess):

@@ -21,7 +21,7 @@ import (
 // Broker is what the door needs of a node; *broker.Node has it.
 type Broker interface {
 	Ready() error
-	Login(ctx context.Context, user, password, remoteAddr string) error
+	Login(ctx context.Context, user, password, remoteAddr string) (broker.Identity, error)
 	ClusterStatus(ctx context.Context) broker.ClusterStatus
 }
 
@@ -105,7 +105,11 @@ func (s *Server) authorised(h nethttp.HandlerFunc) nethttp.HandlerFunc {
 			h(w, r)
 			return
 		}
-		if !given || s.broker.Login(r.Context(), user, password, r.RemoteAddr) != nil {
+		if given {
+			_, err := s.broker.Login(r.Context(), user, password, r.RemoteAddr)
+			given = err == nil
+		}
+		if !given {
 			w.Header().Set("WWW-Authenticate", `Basic realm="TriageMQ"`)
 			writeJSON(w, nethttp.StatusUnauthorized, map[string]string{"error": "not_authorised", "reason": "Login failed"})
 			return

@@ -21,11 +21,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeBroker struct{ ready error }
 
 func (f *fakeBroker) Ready() error { return f.ready }
-func (f *fakeBroker) Login(_ context.Context, user, password, _ string) error {
+func (f *fakeBroker) Login(_ context.Context, user, password, _ string) (broker.Identity, error) {
 	if user == "ann" && password == "right" {
-		return nil
+		return broker.Identity{User: user}, nil
 	}
-	return broker.ErrAccess
+	return broker.Identity{}, broker.ErrAccess
 }
 func (f *fakeBroker) ClusterStatus(context.Context) broker.ClusterStatus {
 	return broker.ClusterStatus{Leader: "n2", Term: 7}

@@ -11,10 +11,11 @@ import (
 const (
 	reasonRejected      = "rejected"
 	reasonDeliveryLimit = "delivery_limit"
+	reasonMaxLen        = "maxlen"
 )
 
 // deadQueueName is the queue of every virtual host that takes what reached its delivery limit and has nowhere else to go. It comes into being when it is
-// first needed and holds the latest limits.deadQueueMessages messages.
+// first needed and holds the latest limits.deadQueueMessages messages: that is its x-max-length.
 const deadQueueName = ownPrefix + "dead"
 
 // ownPrefix begins the names of queues that the broker makes itself. Clients use them and do not declare them: a triagemq.dead that someone's session owned, or
@@ -36,6 +37,9 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 		return
 	}
 	properties, deaths := s.withDeath(q, &m, info, reason)
+	if deaths == nil && reason == reasonMaxLen {
+		return // where it has been cannot be told: two full queues that are each other's dead-letter exchange would toss it for ever
+	}
 	var exchange []byte
 	key := m.RoutingKey
 	var queues []*queue
@@ -81,21 +85,13 @@ func (s *State) deadQueue(v *vhost) *queue {
 		return q
 	}
 	q := &queue{vhost: v, name: deadQueueName, durable: true, args: defaultQueueArguments()}
-	q.args.priorityMax = 0
-	q.arguments = content.Table{{Name: argMaxPriority, Value: int32(q.args.priorityMax)}}.Append(nil)
+	q.args.priorityMax, q.args.maxLength = 0, int64(s.limits.deadQueueMessages)
+	q.arguments = content.Table{
+		{Name: argMaxPriority, Value: int32(q.args.priorityMax)},
+		{Name: argMaxLength, Value: q.args.maxLength},
+	}.Append(nil)
 	s.addQueue(q)
 	return q
-}
-
-func (s *State) boundDeadQueue(q *queue) {
-	for q.ready() > s.limits.deadQueueMessages {
-		p, e, ok := s.front(q)
-		if !ok {
-			return
-		}
-		p.messages.Remove(e)
-		s.trim(p)
-	}
 }
 
 // withDeath returns a message's properties as a dead letter has them, and its deaths, this one first.

@@ -2,10 +2,10 @@ package fsm
 
 import "github.com/triagemq/triagemq/fsm/store"
 
-// wake has a queue dispatched at the end of the present command: replies precede deliveries, and a queue that several things happened to is looked at
-// once.
+// wake has a queue looked at when the present command is through, because messages or consumers came to it: replies precede deliveries, and a queue that
+// several things happened to is looked at once. First it is dispatched, then it sheds.
 func (s *State) wake(q *queue) {
-	if !q.woken && q.waiting.first != nil {
+	if !q.woken && (q.waiting.first != nil || q.sheds()) {
 		q.woken = true
 		s.woken = append(s.woken, q)
 	}
@@ -17,6 +17,7 @@ func (s *State) dispatchWoken() {
 		s.woken[i] = nil
 		q.woken = false
 		s.dispatch(q)
+		s.shed(q)
 	}
 	s.woken = s.woken[:0]
 }

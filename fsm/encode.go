@@ -27,6 +27,7 @@ const (
 	remainderPart uint8 = iota + 1
 	remainderEvict
 	remainderSettle
+	remainderShed
 )
 
 func putUint(dst []byte, n uint64) []byte { return binary.AppendUvarint(dst, n) }
@@ -129,6 +130,8 @@ func (r *remainder) encode(dst []byte) []byte {
 		return putUint(append(dst, remainderPart), r.part.serial)
 	case r.evicted != 0:
 		return putUint(putUint(append(dst, remainderEvict), r.channelSerial), r.evicted)
+	case r.crowdedSerial != 0:
+		return putUint(append(dst, remainderShed), r.crowdedSerial)
 	}
 	dst = putUint(append(dst, remainderSettle), r.channelSerial)
 	return append(putUint(dst, r.upTo), uint8(r.how))

@@ -118,9 +118,24 @@ func (k *checker) checkQueue(q *queue) {
 			k.failf("part %d of queue %d is not its own", p.serial, q.serial)
 		}
 	}
+	if q.crowded() && !q.shedding {
+		k.failf("queue %d has %d ready messages of %d bytes, more than it may, and nothing drops them", q.serial, q.ready(), q.bytes())
+	}
+	if n := k.shedding(q); n > 1 || q.shedding != (n == 1) {
+		k.failf("%d remainders shed queue %d", n, q.serial)
+	}
 	if q.exclusive != nil && len(q.consumers) != 1 {
 		k.failf("queue %d has an exclusive consumer and %d in all", q.serial, len(q.consumers))
 	}
+}
+
+func (k *checker) shedding(q *queue) (remainders int) {
+	for _, r := range k.s.remainders {
+		if r.crowded == q {
+			remainders++
+		}
+	}
+	return remainders
 }
 
 // checkRing verifies that whoever can take a message waits, that nobody could where messages are ready, and the links.

@@ -10,6 +10,8 @@ import (
 type router struct {
 	traversal  uint64 // number of the present one; what it met carries it
 	queues     []*queue
+	accept     []*queue // of queues, when some refuse
+	refuse     []*queue
 	exchanges  []*exchange
 	dests      []route.Dest
 	properties []byte // of the message that is being routed
@@ -49,18 +51,39 @@ func (s *State) applyPublish(ch *channel, c *Publish) *refusal {
 		return r
 	}
 	m := store.Content{Exchange: c.Exchange, RoutingKey: c.RoutingKey, Properties: c.Properties, Body: c.Body}
+	if len(queues) == 0 && c.Mandatory {
+		s.emit(ch.session, ch.withContent(Returned, c))
+	}
+	queues, full := s.accepting(queues, len(c.Body))
+	if len(full) > 0 && c.Confirm != 0 {
+		queues = nil // a nack means that it is nowhere
+	}
 	if len(queues) > 0 {
 		s.enqueue(queues, m, c.Priority, fromClient)
-	} else if c.Mandatory {
-		s.emit(ch.session, Effect{
-			Kind: Returned, Ref: ch.ref(), Confirm: c.Confirm,
-			Exchange: m.Exchange, RoutingKey: m.RoutingKey, Properties: m.Properties, Body: m.Body,
-		})
 	}
+	s.deadLetterRefused(full, &m)
 	if c.Confirm != 0 {
-		s.emit(ch.session, Effect{Kind: Published, Ref: ch.ref(), Command: KindPublish, Confirm: c.Confirm})
+		s.settlePublish(ch, c, full)
 	}
 	return nil
+}
+
+// settlePublish tells a publisher what became of its message: a nack has the content, for those who want to know which it was and why.
+func (s *State) settlePublish(ch *channel, c *Publish, full []*queue) {
+	e := Effect{Kind: Published, Ref: ch.ref(), Command: KindPublish, Confirm: c.Confirm}
+	if len(full) > 0 {
+		e = ch.withContent(Published, c)
+		e.Code, e.Text = ResourceError, lengthLimit(full[0])
+	}
+	s.emit(ch.session, e)
+}
+
+// withContent is an effect that carries a message back to its publisher.
+func (ch *channel) withContent(kind EffectKind, c *Publish) Effect {
+	return Effect{
+		Kind: kind, Ref: ch.ref(), Command: KindPublish, Confirm: c.Confirm,
+		Exchange: c.Exchange, RoutingKey: c.RoutingKey, Properties: c.Properties, Body: c.Body,
+	}
 }
 
 // route finds the queues that a message goes to. The slice is valid until the next call.
@@ -146,7 +169,7 @@ const (
 
 func provenanceOf(id store.ID) provenance { return provenance(id.Ordinal & 1) }
 
-// enqueue puts a message into queues, all of them: nothing can refuse it any more.
+// enqueue puts a message into queues, all of them: nothing can refuse it any more. Those with drop-head shed what that is too much, later.
 func (s *State) enqueue(queues []*queue, c store.Content, priority uint8, from provenance) {
 	m := s.store.Put(c)
 	for _, q := range queues {
@@ -154,9 +177,6 @@ func (s *State) enqueue(queues []*queue, c store.Content, priority uint8, from p
 		id := store.ID{Index: s.index, Ordinal: s.ordinal<<1 | uint32(from)}
 		q.newest().messages.Push(m, id, q.args.clamp(priority))
 		s.wake(q)
-		if q.name == deadQueueName {
-			s.boundDeadQueue(q)
-		}
 	}
 	s.store.Release(m)
 }

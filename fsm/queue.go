@@ -29,6 +29,8 @@ type queue struct {
 	in    bindingSet
 	seen  uint64 // the last traversal that met it (not observable)
 	woken bool   // in State.woken
+
+	shedding bool // a remainder drops what is beyond its length limit (derived)
 }
 
 // part holds messages of a queue in one queue of the store. A purge too big for one entry seals the part that it empties: its ready messages are logically

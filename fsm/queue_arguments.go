@@ -92,7 +92,6 @@ var comparedQueueArguments = [...]string{
 // unsupportedQueueArguments would change what a queue does; ignoring them would lose or keep messages against their publisher's will.
 var unsupportedQueueArguments = [...]string{
 	argMessageTTL, argExpires,
-	argMaxLength, argMaxLengthBytes, argOverflow,
 	argDeadStrategy,
 	argSingleActive,
 	argDelayedRetry, argDelayedRetryMin, argDelayedRetryMax,

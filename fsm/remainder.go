@@ -2,10 +2,11 @@ package fsm
 
 import "github.com/triagemq/triagemq/fsm/store"
 
-// remainder is bulk work whose logical effect is complete and whose moves were more than one entry may make. It is one of three:
+// remainder is bulk work whose logical effect is complete and whose moves were more than one entry may make. It is one of four:
 //
 //   - part is set: its ready messages are to be removed (purge, deletion), and then what was parked meanwhile is to return to it;
 //   - evicted is set: what this consumer of channel holds is to be returned (time-out);
+//   - crowdedSerial is set: messages of this queue are to be dropped until it is within its length limit;
 //   - otherwise held, which were channelSerial's deliveries up to the tag upTo, are to be settled. To other commands (a purge, a get) they are as if their
 //     channel still held them.
 type remainder struct {
@@ -14,6 +15,9 @@ type remainder struct {
 	channel       *channel // nil once restored without it: the channel has ended
 	channelSerial uint64
 	evicted       uint64
+
+	crowded       *queue // nil once restored without it: it was deleted
+	crowdedSerial uint64
 
 	held store.Unacked
 	upTo uint64
@@ -45,6 +49,8 @@ func (s *State) step(r *remainder) (done bool) {
 		return true
 	case r.evicted != 0:
 		return s.evictSome(r)
+	case r.crowdedSerial != 0:
+		return s.stepShed(r.crowded)
 	}
 	for ; s.budget > 0; s.budget-- {
 		_, e, _, ok := r.held.TakeFirst(r.upTo)
@@ -54,6 +60,14 @@ func (s *State) step(r *remainder) (done bool) {
 		s.settle(r.channel, e, r.how)
 	}
 	return r.held.Len() == 0
+}
+
+func (s *State) stepShed(q *queue) (done bool) {
+	if q == nil || s.isGone(q) {
+		return true
+	}
+	q.shedding = !s.shedSome(q)
+	return !q.shedding
 }
 
 func (s *State) evictSome(r *remainder) (done bool) {

@@ -194,7 +194,7 @@ func (r *restorer) head() []remainderRecord {
 	var records []remainderRecord
 	r.each(func() {
 		record := remainderRecord{kind: r.uint8(), serial: r.uint(math.MaxUint64)}
-		if record.kind != remainderPart {
+		if record.kind != remainderPart && record.kind != remainderShed {
 			record.n = r.uint(math.MaxUint64)
 		}
 		if record.kind == remainderSettle {
@@ -421,6 +421,14 @@ func (r *restorer) remainder(record *remainderRecord) {
 			r.fail(errSnapshotValue)
 		}
 		r.settling[record.serial] = append(r.settling[record.serial], rest)
+	case remainderShed:
+		rest.crowdedSerial = record.serial
+		if rest.crowdedSerial == 0 {
+			r.fail(errSnapshotValue)
+		}
+		if rest.crowded = r.s.targets[route.Dest(record.serial)].queue; rest.crowded != nil {
+			rest.crowded.shedding = true
+		}
 	default:
 		r.fail(errSnapshotValue)
 	}

@@ -35,8 +35,9 @@ func (s *State) decoded(err error) {
 func (s *State) applyOnChannel(ch *channel, kind CommandKind, ref Ref, payload []byte) *refusal {
 	switch kind {
 	case KindPublish:
-		s.decoded(s.publish.decode(ref, payload))
-		return s.applyPublish(ch, &s.publish)
+		summary, err := s.publish.scan(ref, payload)
+		s.decoded(err)
+		return s.applyPublish(ch, &s.publish, &summary)
 	case KindAck:
 		var c Ack
 		s.decoded(c.decode(ref, payload))

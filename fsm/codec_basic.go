@@ -36,6 +36,12 @@ func (c *Publish) Append(dst []byte) []byte {
 
 // decode does not allocate: slices alias the payload. Properties are validated, so that whoever reads them later need not expect damage.
 func (c *Publish) decode(ref Ref, payload []byte) error {
+	_, err := c.scan(ref, payload)
+	return err
+}
+
+// scan decodes and says what was found when the properties were validated.
+func (c *Publish) scan(ref Ref, payload []byte) (summary content.Summary, err error) {
 	r := fieldReader{b: payload}
 	c.Ref = ref
 	c.Mandatory = r.flags(1) != 0
@@ -46,9 +52,9 @@ func (c *Publish) decode(ref Ref, payload []byte) error {
 	c.Properties = r.long()
 	c.Body = r.rest()
 	if r.err == nil {
-		_, r.err = content.Scan(c.Properties)
+		summary, r.err = content.Scan(c.Properties)
 	}
-	return r.end(KindPublish)
+	return summary, r.end(KindPublish)
 }
 
 // Append implements Command.

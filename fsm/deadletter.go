@@ -36,7 +36,7 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 	if !deadLetters && reason != reasonDeliveryLimit {
 		return
 	}
-	properties, deaths := s.withDeath(q, &m, info, reason)
+	properties, deaths, copies := s.withDeath(q, &m, info, reason)
 	if deaths == nil && reason == reasonMaxLen {
 		return // where it has been cannot be told: two full queues that are each other's dead-letter exchange would toss it for ever
 	}
@@ -48,11 +48,7 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 		if q.args.deadKeySet {
 			key = []byte(q.args.deadKey)
 		}
-		if x == nil {
-			queues = s.routeDefault(q.vhost, key)
-		} else {
-			queues = s.routeFrom(x, key, properties)
-		}
+		queues = s.routeFrom(q.vhost, x, key, copies.keys, properties)
 	} else {
 		key = []byte(deadQueueName)
 		queues = []*queue{s.deadQueue(q.vhost)}
@@ -63,7 +59,7 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 	if len(queues) > 0 {
 		dead := store.Content{Exchange: exchange, RoutingKey: key, Properties: properties, Body: m.Body}
 		published, _ := content.Scan(m.Properties) // validated when it was published; what this queue made of the priority ends with it
-		s.enqueue(queues, dead, published.Priority, fromDeadLetter)
+		s.enqueue(queues, dead, published.Priority, fromDeadLetter|copies.traits)
 	}
 }
 
@@ -94,14 +90,16 @@ func (s *State) deadQueue(v *vhost) *queue {
 	return q
 }
 
-// withDeath returns a message's properties as a dead letter has them, and its deaths, this one first.
-func (s *State) withDeath(q *queue, m *store.Content, info *store.Info, reason string) (properties []byte, deaths content.Array) {
+// withDeath returns a message's properties as a dead letter has them, its deaths, this one first, and the further keys that it is routed by: those that it
+// was published with, or none where the queue sets the key of its dead letters.
+func (s *State) withDeath(q *queue, m *store.Content, info *store.Info, reason string) (properties []byte, deaths content.Array, c copies) {
+	known := traitsOf(info.ID)
 	p, err := content.DecodeProperties(m.Properties)
 	if err != nil {
 		// Headers that are at a bound already (many deaths on top of many headers) travel on as they are rather than be lost.
-		return m.Properties, nil
+		return m.Properties, nil, copies{traits: known & hasBCC}
 	}
-	own := provenanceOf(info.ID) == fromDeadLetter
+	own := known&fromDeadLetter != 0
 	if own {
 		v, _ := p.Headers.Get(headerDeath)
 		deaths, _ = v.(content.Array)
@@ -116,11 +114,16 @@ func (s *State) withDeath(q *queue, m *store.Content, info *store.Info, reason s
 		}
 		headers = headers.With(headerLastDeath+field.name, field.value)
 	}
+	if q.args.deadKeySet {
+		headers = headers.Without(headerCC).Without(headerBCC)
+	} else {
+		c = copiesIn(headers)
+	}
 	p.Headers = headers
 	p.Has |= content.HasHeaders
 	p.Has &^= content.HasExpiration // it must not expire again where it is kept for people to look at
 	p.Expiration = ""
-	return p.Append(nil), deaths
+	return p.Append(nil), deaths, c
 }
 
 // addDeath puts a death to the front; one of the same queue and reason is counted up instead.
@@ -139,13 +142,22 @@ func (s *State) addDeath(deaths content.Array, queue, reason string, m *store.Co
 		{Name: "queue", Value: queue},
 		{Name: "time", Value: content.Timestamp(max(s.nowMillis, 0) / 1000)},
 		{Name: "exchange", Value: string(m.Exchange)},
-		{Name: "routing-keys", Value: content.Array{string(m.RoutingKey)}},
+		{Name: "routing-keys", Value: deathKeys(m, p)},
 	}
 	if p.Has&content.HasExpiration != 0 {
 		death = append(death, content.Field{Name: "original-expiration", Value: p.Expiration})
 	}
 	deaths = append(content.Array{death}, deaths...)
 	return deaths[:min(len(deaths), content.EntriesMax)]
+}
+
+// deathKeys are the routing keys that x-death shows.
+func deathKeys(m *store.Content, p *content.Properties) content.Array {
+	keys := content.Array{string(m.RoutingKey)}
+	for _, key := range copyKeys(p.Headers, headerCC) {
+		keys = append(keys, key)
+	}
+	return keys[:min(len(keys), content.EntriesMax)]
 }
 
 func deathIs(d content.Table, queue, reason string) bool {

@@ -91,7 +91,7 @@ func (s *State) hand(p *part, ch *channel, consumer uint64, noAck bool) (tag uin
 func (s *State) emitMessage(ch *channel, e Effect, info *store.Info) {
 	m := s.store.Content(info.Message)
 	e.Redelivered, e.Deliveries = info.Redelivered, info.Deliveries
-	e.Exchange, e.RoutingKey, e.Properties, e.Body = m.Exchange, m.RoutingKey, m.Properties, m.Body
+	e.Exchange, e.RoutingKey, e.Properties, e.Body = m.Exchange, m.RoutingKey, traitsOf(info.ID).visible(m.Properties), m.Body
 	s.emit(ch.session, e)
 }
 

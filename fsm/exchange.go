@@ -17,7 +17,8 @@ type exchange struct {
 	name                          string
 	kind                          route.Kind
 	durable, autoDelete, internal bool
-	arguments                     []byte // encoded table, as declared
+	arguments                     []byte    // encoded table, as declared
+	alternate                     alternate // (derived)
 
 	matcher route.Matcher
 	out     map[uint64]*binding // bindings from it, by serial (derived)
@@ -33,15 +34,34 @@ var exchangeKindNames = [...]string{
 	route.Direct: "direct", route.Fanout: "fanout", route.Topic: "topic", route.Headers: "headers",
 }
 
+// alternate names the exchange that takes what finds no binding. It need not be there: such messages are then unroutable.
+type alternate struct {
+	set  bool
+	name string // "" is the default exchange
+}
+
+const argAlternate = "alternate-exchange"
+
+// comparedExchangeArguments must be the same in every declaration.
+var comparedExchangeArguments = [...]string{argAlternate}
+
 // unsupportedExchangeArguments would change what an exchange does; ignoring them would lose messages silently.
-var unsupportedExchangeArguments = [...]string{"alternate-exchange", "x-delayed-type", "x-message-deduplication"}
+var unsupportedExchangeArguments = [...]string{"x-delayed-type", "x-message-deduplication"}
 
 func (s *State) addExchange(x *exchange) {
 	x.matcher = route.New(x.kind)
 	x.out = make(map[uint64]*binding)
+	x.alternate.name, x.alternate.set = alternateOf(tableOf(x.arguments))
 	x.vhost.exchanges[x.name] = x
 	s.targets[route.Dest(x.serial)] = target{exchange: x}
+	s.topologyChanged() // it may be another one's alternate
 	s.touch(x)
+}
+
+func alternateOf(arguments content.Table) (name string, ok bool) {
+	v, _ := arguments.Get(argAlternate)
+	name, ok = v.(string)
+	return name, ok
 }
 
 func (s *State) declareExchange(ch *channel, c *DeclareExchange) *refusal {
@@ -85,16 +105,27 @@ func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange,
 		if strings.HasPrefix(c.Name, "amq.") {
 			return nil, reservedName("exchange", c.Name, "amq.*")
 		}
-		return nil, nil
+		return nil, checkAlternate(tableOf(c.Arguments), label)
 	}
 	if kind != x.kind {
 		return nil, inequivalent("type", label, "'"+c.Type+"'", "'"+exchangeKindNames[x.kind]+"'")
 	}
-	return x, firstInequivalent(label, [...]boolProperty{
+	if r := firstInequivalent(label, [...]boolProperty{
 		{"durable", c.Durable, x.durable},
 		{"auto_delete", c.AutoDelete, x.autoDelete},
 		{"internal", c.Internal, x.internal},
-	})
+	}); r != nil {
+		return nil, r
+	}
+	return x, equivalentArguments(comparedExchangeArguments[:], tableOf(x.arguments), tableOf(c.Arguments), label)
+}
+
+func checkAlternate(arguments content.Table, label string) *refusal {
+	v, there := arguments.Get(argAlternate)
+	if _, isText := v.(string); there && !isText {
+		return refuse(PreconditionFailed, "invalid type '%s' for arg '%s' in %s", content.TypeName(v), argAlternate, label)
+	}
+	return nil
 }
 
 func checkUnsupported(names []string, t content.Table, label string) *refusal {

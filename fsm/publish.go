@@ -13,8 +13,9 @@ type router struct {
 	accept     []*queue // of queues, when some refuse
 	refuse     []*queue
 	exchanges  []*exchange
+	keys       []string // of the message that is being routed: its routing key, and others that its headers name
 	dests      []route.Dest
-	properties []byte // of the message that is being routed
+	properties []byte // of the same message
 	headers    func() content.Table
 	cache      map[routeKey][]*queue
 }
@@ -45,12 +46,19 @@ func (s *State) topologyChanged() {
 	}
 }
 
-func (s *State) applyPublish(ch *channel, c *Publish) *refusal {
-	queues, r := s.route(ch.session.vhost, c)
+func (s *State) applyPublish(ch *channel, c *Publish, found *content.Summary) *refusal {
+	v := ch.session.vhost
+	x, r := v.publishTo(c.Exchange)
 	if r != nil {
 		return r
 	}
 	m := store.Content{Exchange: c.Exchange, RoutingKey: c.RoutingKey, Properties: c.Properties, Body: c.Body}
+	var copies copies
+	if found.Copies {
+		copies = copiesOf(c.Properties)
+		c.Properties = copies.traits.visible(c.Properties) // in effects; m has them all
+	}
+	queues := s.routeFrom(v, x, m.RoutingKey, copies.keys, m.Properties)
 	if len(queues) == 0 && c.Mandatory {
 		s.emit(ch.session, ch.withContent(Returned, c))
 	}
@@ -59,7 +67,7 @@ func (s *State) applyPublish(ch *channel, c *Publish) *refusal {
 		queues = nil // a nack means that it is nowhere
 	}
 	if len(queues) > 0 {
-		s.enqueue(queues, m, c.Priority, fromClient)
+		s.enqueue(queues, m, c.Priority, copies.traits)
 	}
 	s.deadLetterRefused(full, &m)
 	if c.Confirm != 0 {
@@ -86,19 +94,46 @@ func (ch *channel) withContent(kind EffectKind, c *Publish) Effect {
 	}
 }
 
-// route finds the queues that a message goes to. The slice is valid until the next call.
-func (s *State) route(v *vhost, c *Publish) ([]*queue, *refusal) {
-	if len(c.Exchange) == 0 {
-		return s.routeDefault(v, c.RoutingKey), nil
+// publishTo finds an exchange that clients may publish to; nil is the default one.
+func (v *vhost) publishTo(name []byte) (*exchange, *refusal) {
+	if len(name) == 0 {
+		return nil, nil
 	}
-	x := v.exchanges[string(c.Exchange)]
-	if x == nil {
-		return nil, noExchange(string(c.Exchange), v)
-	}
-	if x.internal {
+	x := v.exchanges[string(name)]
+	switch {
+	case x == nil:
+		return nil, noExchange(string(name), v)
+	case x.internal:
 		return nil, refuse(AccessRefused, "cannot publish to internal %s", exchangeLabel(x.name, v))
 	}
-	return s.routeFrom(x, c.RoutingKey, c.Properties), nil
+	return x, nil
+}
+
+// routeFrom finds the queues that a message goes to from an exchange, nil for the default one. copies are further routing keys. The slice is valid until
+// the next call.
+func (s *State) routeFrom(v *vhost, x *exchange, key []byte, copies []string, properties []byte) []*queue {
+	r := &s.router
+	if len(copies) > 0 {
+		r.keys = append(append(r.keys[:0], string(key)), copies...)
+		queues, _ := s.traverse(v, x, properties)
+		return queues
+	}
+	if x == nil {
+		return s.routeDefault(v, key)
+	}
+	if queues, ok := r.cache[routeKey{x.serial, string(key)}]; ok { // this conversion does not allocate
+		return queues
+	}
+	k := string(key)
+	r.keys = append(r.keys[:0], k)
+	queues, byKeyAlone := s.traverse(v, x, properties)
+	if byKeyAlone {
+		if len(r.cache) >= routesCachedMax {
+			clear(r.cache)
+		}
+		r.cache[routeKey{x.serial, k}] = append([]*queue(nil), queues...)
+	}
+	return queues
 }
 
 // routeDefault is the default exchange: every queue is bound to it by its name.
@@ -111,40 +146,56 @@ func (s *State) routeDefault(v *vhost, key []byte) []*queue {
 	return s.router.queues
 }
 
-func (s *State) routeFrom(x *exchange, key, properties []byte) []*queue {
-	r := &s.router
-	if queues, ok := r.cache[routeKey{x.serial, string(key)}]; ok { // this conversion does not allocate
-		return queues
-	}
-	k := string(key)
-	queues, byKeyAlone := s.traverse(x, k, properties)
-	if byKeyAlone {
-		if len(r.cache) >= routesCachedMax {
-			clear(r.cache)
-		}
-		r.cache[routeKey{x.serial, k}] = append([]*queue(nil), queues...)
-	}
-	return queues
-}
-
-// traverse follows the bindings from an exchange, each exchange once: bindings of exchanges to one another may form cycles. byKeyAlone tells that no
-// headers were looked at.
-func (s *State) traverse(x *exchange, key string, properties []byte) (queues []*queue, byKeyAlone bool) {
+// traverse follows the bindings from an exchange, each exchange once: bindings of exchanges to one another, and alternates, may form cycles. byKeyAlone
+// tells that neither headers nor names of queues, which come and go, were looked at.
+func (s *State) traverse(v *vhost, x *exchange, properties []byte) (queues []*queue, byKeyAlone bool) {
 	r := &s.router
 	r.traversal++
 	r.properties = properties
-	r.queues, r.exchanges, byKeyAlone = r.queues[:0], append(r.exchanges[:0], x), true
-	x.seen = r.traversal
+	r.queues, r.exchanges, byKeyAlone = r.queues[:0], r.exchanges[:0], true
+	if x == nil {
+		s.meetDefault(v)
+		byKeyAlone = false
+	} else {
+		s.meet(target{exchange: x})
+	}
 	for i := 0; i < len(r.exchanges); i++ {
 		x := r.exchanges[i]
 		byKeyAlone = byKeyAlone && x.kind != route.Headers
-		r.dests = x.matcher.Match(key, r.headers, r.dests)
-		for _, dest := range r.dests {
-			s.meet(s.targets[dest])
+		if s.match(x) || !x.alternate.set {
+			continue
+		}
+		if x.alternate.name == "" {
+			s.meetDefault(v)
+			byKeyAlone = false
+		} else {
+			s.meet(target{exchange: v.exchanges[x.alternate.name]})
 		}
 	}
 	r.properties = nil
 	return r.queues, byKeyAlone
+}
+
+// match meets the destinations of an exchange's bindings, and reports whether there was any.
+func (s *State) match(x *exchange) (matched bool) {
+	r := &s.router
+	for _, key := range r.keys {
+		r.dests = x.matcher.Match(key, r.headers, r.dests)
+		for _, dest := range r.dests {
+			s.meet(s.targets[dest])
+		}
+		matched = matched || len(r.dests) > 0
+		if x.kind == route.Headers || x.kind == route.Fanout {
+			break // the next key would find the same
+		}
+	}
+	return matched
+}
+
+func (s *State) meetDefault(v *vhost) {
+	for _, key := range s.router.keys {
+		s.meet(target{queue: v.queues[key]})
+	}
 }
 
 func (s *State) meet(t target) {
@@ -159,22 +210,24 @@ func (s *State) meet(t target) {
 	}
 }
 
-// provenance tells who made a message's headers. It is the lowest bit of the ordinals of its entries.
-type provenance uint32
+// traits are what is known of an entry's message beside its content. They are the lowest bits of the ordinals of its entries.
+type traits uint32
 
 const (
-	fromClient     provenance = iota // an x-death among its headers is the client's and is not interpreted
-	fromDeadLetter                   // x-death is the broker's
+	fromDeadLetter traits = 1 << iota // x-death is the broker's; among the headers of other messages it is the client's and is not interpreted
+	hasBCC                            // the header BCC, which takes part in routing where the message is dead-lettered, and is shown to nobody
 )
 
-func provenanceOf(id store.ID) provenance { return provenance(id.Ordinal & 1) }
+const traitBits = 2
+
+func traitsOf(id store.ID) traits { return traits(id.Ordinal) & (1<<traitBits - 1) }
 
 // enqueue puts a message into queues, all of them: nothing can refuse it any more. Those with drop-head shed what that is too much, later.
-func (s *State) enqueue(queues []*queue, c store.Content, priority uint8, from provenance) {
+func (s *State) enqueue(queues []*queue, c store.Content, priority uint8, known traits) {
 	m := s.store.Put(c)
 	for _, q := range queues {
 		s.ordinal++
-		id := store.ID{Index: s.index, Ordinal: s.ordinal<<1 | uint32(from)}
+		id := store.ID{Index: s.index, Ordinal: s.ordinal<<traitBits | uint32(known)}
 		q.newest().messages.Push(m, id, q.args.clamp(priority))
 		s.wake(q)
 	}

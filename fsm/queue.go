@@ -242,7 +242,7 @@ func (q *queue) equivalent(ses *session, c *DeclareQueue, label string) *refusal
 	if r := checkUnsupported(unsupportedQueueArguments[:], received, label); r != nil {
 		return r
 	}
-	return equivalentArguments(tableOf(q.arguments), received, label)
+	return equivalentArguments(comparedQueueArguments[:], tableOf(q.arguments), received, label)
 }
 
 func (s *State) deleteQueue(ch *channel, c *DeleteQueue) *refusal {

@@ -167,7 +167,7 @@ func (p *argumentParser) text(name string) (value string, ok bool) {
 	}
 	value, isText := v.(string)
 	if !isText || len(value) > ShortStringBytesMax {
-		p.fail(name, "expected a string of at most 255 bytes, got type '"+fieldTypeName(v)+"'")
+		p.fail(name, "expected a string of at most 255 bytes, got type '"+content.TypeName(v)+"'")
 	}
 	return value, true
 }
@@ -190,7 +190,7 @@ func (p *argumentParser) flag(name string) bool {
 	v, ok := p.table.Get(name)
 	value, isFlag := v.(bool)
 	if ok && !isFlag {
-		p.fail(name, "expected a boolean, got type '"+fieldTypeName(v)+"'")
+		p.fail(name, "expected a boolean, got type '"+content.TypeName(v)+"'")
 	}
 	return value
 }
@@ -202,7 +202,7 @@ func (p *argumentParser) integer(name string, low, high, absent int64) int64 {
 	}
 	n, isInteger := content.Integer(v)
 	if !isInteger {
-		p.fail(name, "expected an integer, got type '"+fieldTypeName(v)+"'")
+		p.fail(name, "expected an integer, got type '"+content.TypeName(v)+"'")
 		return absent
 	}
 	if n < low || n > high {
@@ -213,8 +213,8 @@ func (p *argumentParser) integer(name string, low, high, absent int64) int64 {
 }
 
 // equivalentArguments compares the arguments that matter by value, as RabbitMQ does and in its words.
-func equivalentArguments(current, received content.Table, label string) *refusal {
-	for _, name := range comparedQueueArguments {
+func equivalentArguments(names []string, current, received content.Table, label string) *refusal {
+	for _, name := range names {
 		is, hasIs := current.Get(name)
 		got, hasGot := received.Get(name)
 		switch {
@@ -235,7 +235,7 @@ func typedField(v any, present bool) string {
 	if !present {
 		return "none"
 	}
-	return fmt.Sprintf("the value '%s' of type '%s'", fieldText(v), fieldTypeName(v))
+	return fmt.Sprintf("the value '%s' of type '%s'", fieldText(v), content.TypeName(v))
 }
 
 func fieldText(v any) string {
@@ -243,45 +243,4 @@ func fieldText(v any) string {
 		return string(b)
 	}
 	return fmt.Sprint(v)
-}
-
-// fieldTypeName is RabbitMQ's name of a field's type, for texts.
-func fieldTypeName(v any) string {
-	switch v.(type) {
-	case bool:
-		return "bool"
-	case int8:
-		return "byte"
-	case uint8:
-		return "unsignedbyte"
-	case int16:
-		return "short"
-	case uint16:
-		return "unsignedshort"
-	case int32:
-		return "signedint"
-	case uint32:
-		return "unsignedint"
-	case int64:
-		return "long"
-	case content.Float32:
-		return "float"
-	case content.Float64:
-		return "double"
-	case content.Decimal:
-		return "decimal"
-	case content.Timestamp:
-		return "timestamp"
-	case string:
-		return "longstr"
-	case []byte:
-		return "binary"
-	case content.Array:
-		return "array"
-	case content.Table:
-		return "table"
-	case nil:
-		return "void"
-	}
-	return "unknown"
 }

@@ -360,7 +360,7 @@ func drawValue(t *rapid.T, depth int) any {
 func drawTable(t *rapid.T, depth int) Table {
 	var table Table
 	for range rapid.IntRange(0, 4).Draw(t, "fields") {
-		name := rapid.StringN(0, 12, 60).Draw(t, "name")
+		name := rapid.OneOf(rapid.StringN(0, 12, 60), rapid.SampledFrom([]string{"CC", "BCC", "CCC", "XX"})).Draw(t, "name")
 		table = append(table, Field{Name: name, Value: drawValue(t, depth)})
 	}
 	return table
@@ -419,6 +419,11 @@ func checkSummary(t interface{ Fatalf(string, ...any) }, encoded []byte, p Prope
 	}
 	if s.Headers == nil {
 		return
+	}
+	_, cc := p.Headers.Get("CC")
+	_, bcc := p.Headers.Get("BCC")
+	if s.Copies != (cc || bcc) {
+		t.Fatalf("Scan finds copies: %v, of %+v", s.Copies, p)
 	}
 	headers, rest, err := DecodeTable(s.Headers)
 	if err != nil || len(rest) != 0 || !Equal(headers, p.Headers) {

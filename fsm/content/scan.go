@@ -8,6 +8,7 @@ type Summary struct {
 	UserID     []byte // nil when absent
 	ReplyTo    []byte // nil when absent
 	Headers    []byte // the encoded table with its length, nil when absent
+	Copies     bool   // the headers have CC or BCC, whatever their value
 }
 
 // Scan validates encoded properties wholly, nested tables included, and summarises them. It does not allocate. It accepts
@@ -38,7 +39,7 @@ func (s *Summary) scan(bit uint16, r *reader) (err error) {
 	switch bit {
 	case HasHeaders:
 		table := r.rest
-		err = r.skipTable(1)
+		s.Copies, err = r.skipFields(1)
 		s.Headers = table[:len(table)-len(r.rest)]
 	case HasDeliveryMode:
 		var mode uint8
@@ -72,22 +73,32 @@ func ScanTable(b []byte) (table, rest []byte, err error) {
 }
 
 func (r *reader) skipTable(depth int) error {
+	_, err := r.skipFields(depth)
+	return err
+}
+
+// skipFields reports whether the table has a field CC or BCC.
+func (r *reader) skipFields(depth int) (copies bool, err error) {
 	body, err := r.nested(depth)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for entries := 0; len(body.rest) > 0; entries++ {
 		if entries == EntriesMax {
-			return errEntries
+			return false, errEntries
 		}
-		if _, err := body.short(); err != nil {
-			return err
+		name, err := body.short()
+		if err != nil {
+			return false, err
+		}
+		if n := len(name); n == 2 && string(name) == "CC" || n == 3 && string(name) == "BCC" {
+			copies = true
 		}
 		if err := body.skipValue(depth); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return copies, nil
 }
 
 func (r *reader) skipArray(depth int) error {

@@ -154,3 +154,44 @@ func endLong(dst []byte, at int) []byte {
 	appendLongLen(dst[at:at], len(dst)-at-4)
 	return dst
 }
+
+// TypeName is RabbitMQ's name of the type of a table's value, for texts.
+func TypeName(v any) string {
+	switch v.(type) {
+	case bool:
+		return "bool"
+	case int8:
+		return "byte"
+	case uint8:
+		return "unsignedbyte"
+	case int16:
+		return "short"
+	case uint16:
+		return "unsignedshort"
+	case int32:
+		return "signedint"
+	case uint32:
+		return "unsignedint"
+	case int64:
+		return "long"
+	case Float32:
+		return "float"
+	case Float64:
+		return "double"
+	case Decimal:
+		return "decimal"
+	case Timestamp:
+		return "timestamp"
+	case string:
+		return "longstr"
+	case []byte:
+		return "binary"
+	case Array:
+		return "array"
+	case Table:
+		return "table"
+	case nil:
+		return "void"
+	}
+	return "unknown"
+}

@@ -1,8 +1,6 @@
 package amqp
 
 import (
-	"bytes"
-
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/fsm/content"
 	"github.com/triagemq/triagemq/transport/wire"
@@ -119,8 +117,10 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 	if string(summary.ReplyTo) == directReplyTo {
 		return noDirectReplyTo(method)
 	}
-	if name := copyHeader(summary.Headers); name != "" { // the queues it names would miss the message
-		return exceptionf(preconditionFailed, method, "header '%s' is not supported by this version", name)
+	if summary.Copies {
+		if x := checkCopies(summary.Headers); x != nil {
+			return x
+		}
 	}
 	if summary.UserID != nil && string(summary.UserID) != c.user {
 		return exceptionf(preconditionFailed, method, "user_id property set to '%s' but authenticated user was '%s'", summary.UserID, c.user)
@@ -133,21 +133,20 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 	return nil
 }
 
-// copyHeader finds the header, CC or BCC, that names more routing keys. The table is decoded only where its octets look like it.
-func copyHeader(headers []byte) string {
+// checkCopies refuses headers CC and BCC that are no arrays, in RabbitMQ's words. Elements that are no strings are ignored.
+func checkCopies(headers []byte) *exception {
+	table, _, err := content.DecodeTable(headers)
+	if err != nil {
+		return malformed(wire.IDBasicPublish, err) // never: it was scanned
+	}
 	for _, name := range [...]string{"CC", "BCC"} {
-		if !bytes.Contains(headers, []byte(name)) {
-			continue
-		}
-		table, _, err := content.DecodeTable(headers)
-		if err != nil {
-			return "" // never: it was scanned
-		}
-		if _, found := table.Get(name); found {
-			return name
+		v, there := table.Get(name)
+		if _, isArray := v.(content.Array); there && !isArray {
+			return exceptionf(preconditionFailed, wire.IDBasicPublish, "invalid message: {unacceptable_type_in_header,\"%s\",%s}",
+				name, content.TypeName(v))
 		}
 	}
-	return ""
+	return nil
 }
 
 // isMillis accepts what RabbitMQ does: a non-negative integer in decimal.

@@ -228,7 +228,7 @@ func (s *State) enqueue(queues []*queue, c store.Content, priority uint8, known 
 	for _, q := range queues {
 		s.ordinal++
 		id := store.ID{Index: s.index, Ordinal: s.ordinal<<traitBits | uint32(known)}
-		q.newest().messages.Push(m, id, q.args.clamp(priority))
+		q.newest().messages.Push(m, id, store.Placement{Priority: q.args.clamp(priority)})
 		s.wake(q)
 	}
 	s.store.Release(m)

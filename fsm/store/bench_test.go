@@ -33,7 +33,7 @@ func newFeeder(c store.Chunks) *feeder {
 func (f *feeder) enqueue() {
 	f.index++
 	m := f.s.Put(f.content)
-	f.q.Push(m, store.ID{Index: f.index / 64, Ordinal: uint32(f.index % 64)}, 0)
+	f.q.Push(m, store.ID{Index: f.index / 64, Ordinal: uint32(f.index % 64)}, store.Placement{})
 	f.s.Release(m)
 }
 
@@ -147,6 +147,40 @@ func heapBytes() int64 {
 	return int64(m.HeapAlloc)
 }
 
+// BenchmarkTimedMillion fills a queue with a million that expire, or are delayed, and lets all of them come due, in batches as ticks do.
+func BenchmarkTimedMillion(b *testing.B) {
+	for name, place := range map[string]func(f *feeder, i int64) store.Placement{
+		"expiring": func(_ *feeder, i int64) store.Placement { return store.Placement{ExpiresMillis: 60_000 + i/100} },
+		"shuffled": func(_ *feeder, i int64) store.Placement {
+			return store.Placement{ExpiresMillis: 60_000 + i*7919%million}
+		},
+		"delayed": func(f *feeder, i int64) store.Placement {
+			f.delivery++
+			return store.Placement{Delay: store.Delay{DueMillis: 60_000 + i*7919%million, Delivery: f.delivery}}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				f := newFeeder(&recycler{})
+				for i := range int64(million) {
+					f.index++
+					m := f.s.Put(f.content)
+					f.q.Push(m, store.ID{Index: f.index}, place(f, i))
+					f.s.Release(m)
+				}
+				st := f.s.Stats()
+				for e, _, ok := f.s.Due(2 * million); ok; e, _, ok = f.s.Due(2 * million) {
+					f.q.Remove(e)
+				}
+				b.ReportMetric(float64(st.ChunkBytes+st.SlabBytes+st.TimerBytes)/million-1024, "accounted-B/message")
+				b.ReportMetric(float64(st.TimerBytes)/million, "timer-B/message")
+				f.s.Discard()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/million, "ns/message")
+		})
+	}
+}
+
 // BenchmarkFreezeMillion is the pause of a snapshot.
 func BenchmarkFreezeMillion(b *testing.B) {
 	f := newFeeder(&recycler{})
@@ -202,7 +236,7 @@ func BenchmarkPriorities(b *testing.B) {
 	push := func(i int) {
 		f.index++
 		m := f.s.Put(f.content)
-		f.q.Push(m, store.ID{Index: f.index}, uint8(i*167))
+		f.q.Push(m, store.ID{Index: f.index}, store.Placement{Priority: uint8(i * 167)})
 		f.s.Release(m)
 	}
 	for i := range 10_000 {

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Check verifies every invariant: each entry in exactly one place, counts, reference counts, lists, chunks, checksums, digest. It reports
+// Check verifies every invariant: each entry in exactly one place, counts, reference counts, lists, timers, chunks, checksums, digest. It reports
 // all faults it finds. O(n).
 func (s *Store) Check() error {
 	c := checker{s: s, place: make(map[Entry]place), refs: make(map[Message]uint32)}
@@ -18,12 +18,14 @@ func (s *Store) Check() error {
 		}
 	}
 	c.entries()
+	c.timers()
 	c.messages()
 	c.chunks()
 	c.sparse()
 	checkSlab(&c, &s.messages)
 	checkSlab(&c, &s.entries)
 	checkSlab(&c, &s.holds)
+	checkSlab(&c, &s.delays)
 	if c.digest != s.digest {
 		c.fault("the digest is %x, its parts add up to %x", s.digest, c.digest)
 	}
@@ -39,6 +41,7 @@ type checker struct {
 	place  map[Entry]place // where an entry was met
 	refs   map[Message]uint32
 	held   int
+	delays int
 	digest Digest
 }
 
@@ -75,8 +78,11 @@ func (c *checker) queue(slot int, q *Queue) {
 	}
 	held := c.holding(q)
 	c.held += held
-	if ready != q.ready || held != q.held || bytes != q.bytes {
-		c.fault("queue %d has %d ready of %d bytes and %d held, and counts %d, %d, %d", q.serial, ready, bytes, held, q.ready, q.bytes, q.held)
+	delayed := c.delayed(q)
+	c.delays += delayed
+	if ready != q.ready || held != q.held || delayed != q.delayed || bytes != q.bytes {
+		c.fault("queue %d has %d ready of %d bytes, %d held and %d delayed, and counts %d, %d, %d, %d",
+			q.serial, ready, bytes, held, delayed, q.ready, q.bytes, q.held, q.delayed)
 	}
 }
 
@@ -164,6 +170,56 @@ func (c *checker) holding(q *Queue) (n int) {
 	return n
 }
 
+func (c *checker) delayed(q *Queue) (n int) {
+	s := c.s
+	c.list(&q.waiting, func(e Entry, before *entryRecord) *entryRecord {
+		r := c.visit(q, e, placeDelayed)
+		if r == nil {
+			return nil
+		}
+		n++
+		if !s.delays.has(r.hold) {
+			c.fault("entry %d is delayed without a delay", e)
+			return nil
+		}
+		d := s.delays.at(r.hold)
+		if before != nil && s.delays.at(before.hold).Delivery >= d.Delivery || d.Delivery > s.lastDelivery || d.DueMillis == 0 {
+			c.fault("entry %d is out of order among the delayed of queue %d", e, q.serial)
+		}
+		c.digest.Add(delayPart(q.serial, r, d))
+		return r
+	})
+	return n
+}
+
+// timers verifies that every entry that waits has a node, the heap's order, and its bounds.
+func (c *checker) timers() {
+	s, t := c.s, &c.s.timers
+	waiting := make(map[Entry]bool)
+	for e := range c.place {
+		if s.entries.at(uint32(e)).deadline(s) != 0 {
+			waiting[e] = true
+		}
+	}
+	if len(waiting) != t.armed || len(t.nodes) > 2*t.armed+timersSlack {
+		c.fault("%d entries wait for a time, %d are counted, there are %d nodes", len(waiting), t.armed, len(t.nodes))
+	}
+	for i := range t.nodes {
+		n := &t.nodes[i]
+		if i > 0 && n.before(&t.nodes[(i-1)/timerChildren]) {
+			c.fault("node %d of the timers comes before its parent", i)
+		}
+		if n.valid(s) {
+			delete(waiting, n.entry)
+		} else if i == 0 {
+			c.fault("the first node of the timers is stale")
+		}
+	}
+	for e := range waiting {
+		c.fault("entry %d waits for a time and has no timer", e)
+	}
+}
+
 // visit checks an entry that was met in some place and counts it. It returns nil for one that cannot be looked at.
 func (c *checker) visit(q *Queue, e Entry, want place) *entryRecord {
 	s := c.s
@@ -196,6 +252,9 @@ func (c *checker) visit(q *Queue, e Entry, want place) *entryRecord {
 func (c *checker) entries() {
 	if len(c.place) != c.s.entries.live {
 		c.fault("%d entries are in some place, %d exist", len(c.place), c.s.entries.live)
+	}
+	if c.delays != c.s.delays.live {
+		c.fault("%d entries are delayed, %d delays exist", c.delays, c.s.delays.live)
 	}
 	if c.held != c.s.holds.live {
 		c.fault("%d entries are held, %d holds exist", c.held, c.s.holds.live)

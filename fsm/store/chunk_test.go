@@ -51,7 +51,7 @@ func TestCompact(t *testing.T) {
 	for i := range uint64(30_000) {
 		body := bytes.Repeat([]byte{byte(i)}, random.IntN(2000))
 		m := s.Put(Content{Body: body})
-		bodies[q.Push(m, ID{Index: i + 1}, 0)] = body
+		bodies[q.Push(m, ID{Index: i + 1}, Placement{})] = body
 		s.Release(m)
 	}
 	for e := range bodies {
@@ -118,7 +118,7 @@ func TestLongLivedAreMovedOnce(t *testing.T) {
 	put := func(q *Queue) {
 		index++
 		m := s.Put(Content{Body: body})
-		q.Push(m, ID{Index: index}, 0)
+		q.Push(m, ID{Index: index}, Placement{})
 		s.Release(m)
 	}
 	for i := range 20_000 {
@@ -150,7 +150,7 @@ func TestDrainingIsLeftAlone(t *testing.T) {
 	q := s.Queue(1)
 	for i := range uint64(20_000) {
 		m := s.Put(Content{Body: make([]byte, 1000)})
-		q.Push(m, ID{Index: i + 1}, 0)
+		q.Push(m, ID{Index: i + 1}, Placement{})
 		s.Release(m)
 		if i > 2000 {
 			e, _ := q.Front()
@@ -170,7 +170,7 @@ func TestPutOfOwnContent(t *testing.T) {
 	q := s.Queue(1)
 	m := s.Put(Content{Exchange: []byte("x"), Body: bytes.Repeat([]byte("b"), 50_000)})
 	for i := range uint64(100) {
-		q.Push(m, ID{Index: i + 1}, 0)
+		q.Push(m, ID{Index: i + 1}, Placement{})
 		next := s.Put(s.Content(m))
 		s.Release(m)
 		e, _ := q.Front()

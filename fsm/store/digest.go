@@ -38,6 +38,7 @@ const (
 const (
 	kindEntry = 1
 	kindHold  = 2
+	kindDelay = 3
 )
 
 // mixWords hashes eight words. Each pair is multiplied to 128 bits, after masks that keep small numbers from being zero factors.
@@ -51,7 +52,7 @@ func mixWords(a, b, c, d, e, f, g, h uint64) Digest {
 	return Digest{Hi: h4 ^ l5, Lo: l4 ^ h5}
 }
 
-// entryPart is an entry's share of the digest, but for its hold. The queue's order follows from what it covers.
+// entryPart is an entry's share of the digest, but for its hold or delay. The queue's order follows from what it covers.
 func entryPart(queue uint64, r *entryRecord, m *messageRecord) Digest {
 	flags := uint64(kindEntry) << 32
 	if r.redelivered {
@@ -60,10 +61,10 @@ func entryPart(queue uint64, r *entryRecord, m *messageRecord) Digest {
 	return mixWords(queue, r.index,
 		uint64(r.ordinal)<<32|uint64(r.deliveries),
 		uint64(r.failures)<<32|uint64(r.priority),
-		flags,
+		flags|uint64(m.exchangeBytes)<<16|uint64(m.keyBytes)<<8,
 		uint64(m.crc)<<32|uint64(m.bodyBytes),
 		uint64(m.propertiesBytes),
-		uint64(m.exchangeBytes)<<8|uint64(m.keyBytes))
+		uint64(r.expires))
 }
 
 // holdPart is the share of an entry's hold, bound to that entry.
@@ -71,6 +72,11 @@ func holdPart(queue uint64, r *entryRecord, h *Hold) Digest {
 	return mixWords(queue, r.index,
 		uint64(r.ordinal)<<32|kindHold,
 		h.Channel, h.Consumer, h.Tag, h.Delivery, uint64(h.SinceMillis))
+}
+
+// delayPart is the share of an entry's delay, bound to that entry.
+func delayPart(queue uint64, r *entryRecord, d *Delay) Digest {
+	return mixWords(queue, r.index, uint64(r.ordinal)<<32|kindDelay, uint64(d.DueMillis), d.Delivery, 0, 0, 0)
 }
 
 // Sum hashes bytes with fixed constants (never a per-process seed).

@@ -45,11 +45,12 @@ func TestDigestCarries(t *testing.T) {
 
 // TestDigestConstants: replicas of different builds compare digests, so these numbers are for ever.
 func TestDigestConstants(t *testing.T) {
-	part := entryPart(3, &entryRecord{index: 4, ordinal: 5, deliveries: 6, failures: 7, priority: 8, redelivered: true},
+	part := entryPart(3, &entryRecord{index: 4, ordinal: 5, deliveries: 6, failures: 7, priority: 8, redelivered: true, expires: 14},
 		&messageRecord{propertiesBytes: 9, bodyBytes: 10, crc: 11, exchangeBytes: 12, keyBytes: 13})
 	hold := holdPart(3, &entryRecord{index: 4, ordinal: 5}, &Hold{Channel: 6, Consumer: 7, Tag: 8, Delivery: 9, SinceMillis: -10})
-	got := fmt.Sprintf("%x %x %x %x", part, hold, Sum(nil), Sum([]byte("a name longer than sixteen bytes")))
-	const want = "{aca2149c8e0a28c6 a7abc040d79cc7fe} {4106820e14658c8c 1792b60debe37fcd} " +
+	delay := delayPart(3, &entryRecord{index: 4, ordinal: 5}, &Delay{DueMillis: 6, Delivery: 7})
+	got := fmt.Sprintf("%x %x %x %x %x", part, hold, delay, Sum(nil), Sum([]byte("a name longer than sixteen bytes")))
+	const want = "{52f2fc79023694f0 6b7aa8cf658e75b8} {4106820e14658c8c 1792b60debe37fcd} {e7a5d13d5f5a0991 41313b8503e2a88a} " +
 		"{4ccccac97b924d34 d56617d86cd36feb} {6c30771f2ab3bb8d 2943d8ba5db69651}"
 	if got != want {
 		t.Fatalf("the parts are %s", got)

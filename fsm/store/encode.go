@@ -15,9 +15,12 @@ import (
 //	stream   = "TMQM" | version (byte) | queue… | 0 (byte) | entries | messages | digest Hi, Lo (uint64 each)
 //	queue    = 1 (byte) | serial | number of entries, at least 1 | entry…                queues ascend by serial
 //	entry    = index, less the index before in this queue | ordinal | flags (byte) | priority (byte) | deliveries | failures
-//	           | hold, if flagged | content or number of a content                       entries ascend by ID
+//	           | expiry, if flagged (zigzag varint) | hold or delay, if flagged | content or number of a content
+//	                                                                                     entries ascend by ID
 //	flags    = 1 redelivered | 2 held | 4 a content follows; otherwise its number does: contents count from 0 as they appear
+//	           | 8 expires | 16 delayed, never with held
 //	hold     = channel | consumer | tag | delivery | since (zigzag varint)
+//	delay    = due (zigzag varint) | delivery
 //	content  = exchange length (byte) | key length (byte) | properties length | body length | CRC32C (uint32) | the four parts
 //
 // Empty queues are left out, and messages that no entry refers to. Nothing depends on slots: equal content gives equal bytes.
@@ -31,7 +34,9 @@ const (
 	flagRedelivered = 1
 	flagHeld        = 2
 	flagContent     = 4
-	flagsKnown      = flagRedelivered | flagHeld | flagContent
+	flagExpires     = 8
+	flagDelayed     = 16
+	flagsKnown      = flagRedelivered | flagHeld | flagContent | flagExpires | flagDelayed
 )
 
 // WriteTo writes a canonical encoding (the same bytes on every replica with the same content) in checksummed sections, in bounded memory
@@ -81,13 +86,7 @@ func (e *encoder) queue(entries []Entry) {
 func (e *encoder) entry(r *entryRecord, indexBefore uint64) {
 	f := e.f
 	number := e.numbers[r.message]
-	var flags byte
-	if r.redelivered {
-		flags |= flagRedelivered
-	}
-	if r.place == placeHeld {
-		flags |= flagHeld
-	}
+	flags := r.flags()
 	if number == 0 {
 		flags |= flagContent
 	}
@@ -96,8 +95,15 @@ func (e *encoder) entry(r *entryRecord, indexBefore uint64) {
 	b = append(b, flags, r.priority)
 	b = binary.AppendUvarint(b, uint64(r.deliveries))
 	b = binary.AppendUvarint(b, uint64(r.failures))
-	if r.place == placeHeld {
+	if r.expires != 0 {
+		b = binary.AppendVarint(b, r.expires)
+	}
+	switch r.place {
+	case placeHeld:
 		b = appendHold(b, &f.holds.at(r.hold).Hold)
+	case placeDelayed:
+		d := f.delays.at(r.hold)
+		b = binary.AppendUvarint(binary.AppendVarint(b, d.DueMillis), d.Delivery)
 	}
 	if number == 0 {
 		e.contents++
@@ -108,6 +114,23 @@ func (e *encoder) entry(r *entryRecord, indexBefore uint64) {
 	b = binary.AppendUvarint(b, uint64(number-1))
 	e.scratch = b
 	e.out.write(b)
+}
+
+// flags are those that the record alone decides.
+func (r *entryRecord) flags() (flags byte) {
+	if r.redelivered {
+		flags |= flagRedelivered
+	}
+	if r.expires != 0 {
+		flags |= flagExpires
+	}
+	switch r.place {
+	case placeHeld:
+		flags |= flagHeld
+	case placeDelayed:
+		flags |= flagDelayed
+	}
+	return flags
 }
 
 func (e *encoder) content(b []byte, m *messageRecord) {

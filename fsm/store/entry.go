@@ -26,22 +26,29 @@ type Info struct {
 	SizeBytes   int    // body bytes
 	Held        bool
 	Hold        Hold // meaningful when Held
+
+	ExpiresMillis int64 // 0 = never
+	Delayed       bool
+	Delay         Delay // meaningful when Delayed
 }
 
 // place says where an entry is:
 //
 //	Push → placeFIFO ─Take→ placeHeld ─Return→ placeReturned ─Take→ placeHeld …
-//	                          any ─Remove→ gone
+//	                                  ─Delay─→ placeDelayed ─Promote→ placeReturned
+//	Push of a delayed one → placeDelayed              any ─Remove→ gone
 type place uint8
 
 const (
 	placeFIFO     place = iota + 1 // in its level's FIFO, through next and prev
 	placeReturned                  // in its level's heap
 	placeHeld                      // has a hold, and is in its queue's held list, through next and prev
+	placeDelayed                   // has a delay, and is in its queue's delayed list, through next and prev
 )
 
 type entryRecord struct {
 	index       uint64
+	expires     int64 // milliseconds, 0 = never
 	ordinal     uint32
 	message     Message
 	queue       uint32 // slot
@@ -49,14 +56,14 @@ type entryRecord struct {
 	failures    uint32
 	bodyBytes   uint32 // the message's, here to spare a look at its record
 	next, prev  Entry  // prev of a list's first entry has no meaning
-	hold        uint32 // slot while held
+	hold        uint32 // slot of the hold while held, of the delay while delayed
 	priority    uint8
 	place       place
 	redelivered bool
 	_           uint8
 }
 
-const entryRecordBytes = 48
+const entryRecordBytes = 56
 
 func (r *entryRecord) id() ID { return ID{r.index, r.ordinal} }
 
@@ -75,10 +82,16 @@ func (s *Store) Info(e Entry) Info {
 		Deliveries:  r.deliveries,
 		Failures:    r.failures,
 		SizeBytes:   int(r.bodyBytes),
+
+		ExpiresMillis: r.expires,
 	}
-	if r.place == placeHeld {
+	switch r.place {
+	case placeHeld:
 		i.Held = true
 		i.Hold = s.holds.at(r.hold).Hold
+	case placeDelayed:
+		i.Delayed = true
+		i.Delay = *s.delays.at(r.hold)
 	}
 	return i
 }

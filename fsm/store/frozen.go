@@ -5,6 +5,7 @@ type Frozen struct {
 	messages frozenSlab[messageRecord]
 	entries  frozenSlab[entryRecord]
 	holds    frozenSlab[holdRecord]
+	delays   frozenSlab[Delay]
 	used     [][pageWords]uint64 // which entries exist, by page
 	chunks   [][]byte            // by number
 	queues   []uint64            // serials, by slot
@@ -25,6 +26,7 @@ func (s *Store) Freeze() *Frozen {
 		messages:     s.messages.freeze(),
 		entries:      s.entries.freeze(),
 		holds:        s.holds.freeze(),
+		delays:       s.delays.freeze(),
 		used:         make([][pageWords]uint64, len(s.entries.meta)),
 		chunks:       s.contents.freeze(),
 		queues:       append([]uint64(nil), s.queueSerials...),
@@ -49,6 +51,7 @@ func (s *Store) Thaw(f *Frozen) {
 	s.messages.thaw()
 	s.entries.thaw()
 	s.holds.thaw()
+	s.delays.thaw()
 	s.contents.thaw()
 	if s.discarded {
 		s.contents.freeAll()

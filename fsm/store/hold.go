@@ -60,7 +60,7 @@ func (s *Store) tagTwice(holds []uint32) (channel, tag uint64, twice bool) {
 	return 0, 0, false
 }
 
-// grasp gives a ready entry, already out of its place, a hold.
+// grasp gives an entry that is in no place a hold.
 func (q *Queue) grasp(e Entry, r *entryRecord, h Hold) {
 	s := q.store
 	slot := s.holds.alloc()

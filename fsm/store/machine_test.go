@@ -12,17 +12,18 @@ import (
 // machine does the same to a model and to two stores, and compares. The second store has another history: in between it is restored from
 // snapshots, compacted, and filled with things that go again, so that its slots and chunks never lie as the first one's do.
 type machine struct {
-	t        fataler
-	choose   func(n int) int // 0..n-1
-	chunks   *strictChunks
-	model    *model
-	plain    *replica
-	noisy    *replica
-	frozen   *frozenCase
-	numbers  int // contents put
-	lastID   ID
-	delivery uint64
-	tags     map[uint64]uint64 // by channel
+	t         fataler
+	choose    func(n int) int // 0..n-1
+	chunks    *strictChunks
+	model     *model
+	plain     *replica
+	noisy     *replica
+	frozen    *frozenCase
+	numbers   int // contents put
+	lastID    ID
+	delivery  uint64
+	nowMillis int64
+	tags      map[uint64]uint64 // by channel
 }
 
 type fataler interface {
@@ -132,11 +133,75 @@ func (m *machine) release(c *modelContent) {
 
 func (m *machine) push(c *modelContent, queue uint64) {
 	id := m.nextID()
-	priority := m.priority()
-	m.model.push(queue, c, id, priority)
+	p := m.placement()
+	m.model.push(queue, c, id, p)
 	m.both(func(r *replica) {
-		r.entries[key{queue, id}] = r.s.Queue(queue).Push(r.messages[c.number], id, priority)
+		r.entries[key{queue, id}] = r.s.Queue(queue).Push(r.messages[c.number], id, p)
 	})
+}
+
+// placement has no times as a rule.
+func (m *machine) placement() Placement {
+	p := Placement{Priority: m.priority()}
+	if m.choose(3) == 0 {
+		p.ExpiresMillis = m.time()
+	}
+	if m.choose(6) == 0 {
+		p.Delay = m.delay()
+	}
+	return p
+}
+
+// time is often the same, sometimes in the past, never 0.
+func (m *machine) time() int64 {
+	return []int64{-1, m.nowMillis + 1, m.nowMillis + 1 + int64(m.choose(10)), m.nowMillis + int64(1+m.choose(1000))}[m.choose(4)]
+}
+
+func (m *machine) delay() Delay {
+	m.delivery += 1 + uint64(m.choose(2))
+	return Delay{DueMillis: m.time(), Delivery: m.delivery}
+}
+
+func (m *machine) delayHeld(e *modelEntry, cause ReturnCause) {
+	d := m.delay()
+	m.both(func(r *replica) { r.s.Queue(e.Queue).Delay(r.entries[key{e.Queue, e.ID}], cause, d) })
+	m.model.delay(e, cause, d)
+}
+
+func (m *machine) promote(e *modelEntry) {
+	m.both(func(r *replica) { r.s.Queue(e.Queue).Promote(r.entries[key{e.Queue, e.ID}]) })
+	m.model.promote(e)
+}
+
+// pass lets time go on, and does what is due, or some of it.
+func (m *machine) pass() {
+	m.nowMillis += int64(m.choose(50))
+	for budget := m.choose(40); budget > 0; budget-- {
+		due := m.model.waiting()
+		if len(due) == 0 || due[0].deadline() > m.nowMillis {
+			m.both(func(r *replica) {
+				if _, _, ok := r.s.Due(m.nowMillis); ok {
+					m.t.Fatalf("something is due at %d, and should not be", m.nowMillis)
+				}
+			})
+			return
+		}
+		e, want := due[0], Expired
+		if e.Delayed && e.deadline() != e.ExpiresMillis {
+			want = Matured
+		}
+		m.both(func(r *replica) {
+			slot, what, ok := r.s.Due(m.nowMillis)
+			if !ok || what != want || slot != r.entries[key{e.Queue, e.ID}] {
+				m.t.Fatalf("due is %d of kind %d, %t; want %+v of kind %d", slot, what, ok, e.Info, want)
+			}
+		})
+		if want == Matured && m.choose(2) == 0 {
+			m.promote(e)
+		} else {
+			m.remove(e)
+		}
+	}
 }
 
 func (m *machine) nextID() ID {
@@ -204,7 +269,7 @@ func (m *machine) remove(e *modelEntry) {
 func (m *machine) dropEmptyQueues() {
 	for i := range queuesMax {
 		queue := uint64(i) * 10
-		if len(m.model.ready(queue))+len(m.model.heldOf(queue)) == 0 {
+		if len(m.model.ready(queue))+len(m.model.heldOf(queue))+len(m.model.delayedOf(queue)) == 0 {
 			m.both(func(r *replica) { r.s.DropQueue(queue) })
 		}
 	}
@@ -219,11 +284,11 @@ func (m *machine) noise() {
 	}
 	q := r.s.Queue(noiseQueue)
 	for _, junk := range r.junk {
-		q.Push(junk, m.nextID(), m.priority())
+		q.Push(junk, m.nextID(), m.placement())
 		if m.choose(3) == 0 {
 			m.delivery++
-			e, _ := q.Take(Hold{Channel: 1000, Tag: m.delivery, Delivery: m.delivery})
-			if m.choose(2) == 0 {
+			e, ok := q.Take(Hold{Channel: 1000, Tag: m.delivery, Delivery: m.delivery})
+			if ok && m.choose(2) == 0 {
 				q.Return(e, ReturnFailed)
 			}
 		}
@@ -232,6 +297,9 @@ func (m *machine) noise() {
 		q.Remove(e)
 	}
 	for e, ok := q.FirstHeld(); ok; e, ok = q.FirstHeld() {
+		q.Remove(e)
+	}
+	for e, ok := q.FirstDelayed(); ok; e, ok = q.FirstDelayed() {
 		q.Remove(e)
 	}
 	r.s.DropQueue(noiseQueue)
@@ -311,6 +379,7 @@ func (m *machine) restored(b []byte, want *model) *replica {
 	}
 	for i := range queuesMax {
 		s.Queue(uint64(i) * 10).Each(note)
+		s.Queue(uint64(i) * 10).EachDelayed(note)
 	}
 	s.EachHeld(func(e Entry, i Info) { note(e, i) })
 	for _, e := range want.entries {
@@ -336,7 +405,7 @@ func (m *machine) check() {
 			messages++
 			contentBytes += int64(len(r.s.Content(junk).Body))
 		}
-		if st.Messages != messages || st.ContentBytes != contentBytes || st.Entries != len(m.model.entries) || st.Held != len(m.model.held()) {
+		if st.Messages != messages || st.ContentBytes != contentBytes || st.Entries != len(m.model.entries) || st.Held != len(m.model.held()) || st.Delayed != len(m.model.delayed()) {
 			m.t.Fatalf("Stats are %+v, there are %d messages of %d bytes and %d entries", st, messages, contentBytes, len(m.model.entries))
 		}
 	})
@@ -372,11 +441,21 @@ func (m *machine) compare(r *replica, want *model) {
 		m.sameHeld(r, held, func(f func(Entry, Info)) {
 			q.EachHeld(func(e Entry, i Info) bool { f(e, i); return true })
 		})
+		m.sameHeld(r, want.delayedOf(queue), func(f func(Entry, Info)) {
+			q.EachDelayed(func(e Entry, i Info) bool { f(e, i); return true })
+		})
+		if n := len(want.delayedOf(queue)); q.Delayed() != n {
+			m.t.Fatalf("queue %d counts %d delayed, not %d", queue, q.Delayed(), n)
+		}
 		if first, ok := q.FirstHeld(); ok != (len(held) > 0) || ok && r.s.Info(first).ID != held[0].ID {
 			m.t.Fatalf("FirstHeld of queue %d is %d, %t", queue, first, ok)
 		}
 	}
 	m.sameHeld(r, want.held(), r.s.EachHeld)
+	waiting := want.waiting()
+	if next, ok := r.s.NextDue(); ok != (len(waiting) > 0) || ok && next != waiting[0].deadline() {
+		m.t.Fatalf("NextDue is %d, %t; %d wait", next, ok, len(waiting))
+	}
 }
 
 func (m *machine) sameHeld(r *replica, want []*modelEntry, each func(f func(Entry, Info))) {
@@ -438,6 +517,13 @@ func (m *machine) actions() map[string]func() {
 				pick(m.model.held(), func(e *modelEntry) { m.giveBack(e, ReturnCause(1+m.choose(3))) })
 			}
 		},
+		"delay": func() {
+			for n := m.choose(5); n >= 0; n-- {
+				pick(m.model.held(), func(e *modelEntry) { m.delayHeld(e, ReturnCause(1+m.choose(3))) })
+			}
+		},
+		"promote":    func() { pick(m.model.delayed(), m.promote) },
+		"pass":       m.pass,
 		"remove":     func() { pick(m.model.entries, m.remove) },
 		"ack":        func() { pick(m.model.held(), m.remove) },
 		"dropQueues": m.dropEmptyQueues,
@@ -472,7 +558,7 @@ func TestStoreIsItsModelAtLength(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			m := newMachine(t, random.IntN)
 			run := m.actions()
-			names := []string{"take", "take", "return", "remove", "ack", "ack", "compact", "noise", "restore", "freeze", "thaw", "dropQueues"}
+			names := []string{"take", "take", "return", "delay", "promote", "pass", "remove", "ack", "ack", "compact", "noise", "restore", "freeze", "thaw", "dropQueues"}
 			for wave := range 6 {
 				for range 600 * (wave % 3) {
 					m.publish(m.choose(1500))

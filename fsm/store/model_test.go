@@ -21,8 +21,11 @@ type modelEntry struct {
 	content *modelContent
 }
 
-func (m *model) push(queue uint64, c *modelContent, id ID, priority uint8) *modelEntry {
-	e := &modelEntry{Info: Info{ID: id, Queue: queue, Priority: priority, SizeBytes: len(c.Body)}, content: c}
+func (m *model) push(queue uint64, c *modelContent, id ID, p Placement) *modelEntry {
+	e := &modelEntry{Info: Info{
+		ID: id, Queue: queue, Priority: p.Priority, SizeBytes: len(c.Body), ExpiresMillis: p.ExpiresMillis,
+		Delayed: p.Delay.DueMillis != 0, Delay: p.Delay,
+	}, content: c}
 	m.entries = append(m.entries, e)
 	return e
 }
@@ -42,10 +45,47 @@ func (m *model) giveBack(e *modelEntry, cause ReturnCause) {
 	}
 }
 
+func (m *model) delay(e *modelEntry, cause ReturnCause, d Delay) {
+	m.giveBack(e, cause)
+	e.Delayed, e.Delay = true, d
+}
+
+func (m *model) promote(e *modelEntry) { e.Delayed, e.Delay = false, Delay{} }
+
+// waiting lists all that waits for a time, in the order in which it is due.
+func (m *model) waiting() []*modelEntry {
+	return m.sorted(
+		func(e *modelEntry) bool { return e.deadline() != 0 },
+		func(a, b *modelEntry) int {
+			return cmp.Or(cmp.Compare(a.deadline(), b.deadline()), cmp.Compare(a.ID.Index, b.ID.Index), cmp.Compare(a.ID.Ordinal, b.ID.Ordinal))
+		})
+}
+
+func (e *modelEntry) deadline() int64 {
+	switch {
+	case e.Held:
+		return 0
+	case e.Delayed && (e.ExpiresMillis == 0 || e.Delay.DueMillis < e.ExpiresMillis):
+		return e.Delay.DueMillis
+	}
+	return e.ExpiresMillis
+}
+
+// delayed lists all that is delayed, delayedOf a queue's, in the order in which that happened.
+func (m *model) delayed() []*modelEntry {
+	return m.sorted(
+		func(e *modelEntry) bool { return e.Delayed },
+		func(a, b *modelEntry) int { return cmp.Compare(a.Delay.Delivery, b.Delay.Delivery) })
+}
+
+func (m *model) delayedOf(queue uint64) []*modelEntry {
+	return slices.DeleteFunc(m.delayed(), func(e *modelEntry) bool { return e.Queue != queue })
+}
+
 // ready lists a queue in order of delivery.
 func (m *model) ready(queue uint64) []*modelEntry {
 	return m.sorted(
-		func(e *modelEntry) bool { return e.Queue == queue && !e.Held },
+		func(e *modelEntry) bool { return e.Queue == queue && !e.Held && !e.Delayed },
 		func(a, b *modelEntry) int {
 			return cmp.Or(-cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.ID.Index, b.ID.Index), cmp.Compare(a.ID.Ordinal, b.ID.Ordinal))
 		})

@@ -1,7 +1,7 @@
 package store
 
 // Queue is the messages of one queue: for each priority level a FIFO of what was never returned and an ordered set of what was. Order
-// of delivery: priority descending, then ID ascending, whatever was returned in between.
+// of delivery: priority descending, then ID ascending, whatever was returned or delayed in between.
 type Queue struct {
 	store  *Store
 	serial uint64
@@ -9,28 +9,64 @@ type Queue struct {
 
 	levels  levels
 	holding entryList // held entries, in order of delivery
+	waiting entryList // delayed entries, in order of their delivery ids
 	ready   int
 	held    int
+	delayed int
 	bytes   int64 // ready body bytes
 	last    ID    // highest ID pushed since New or Restore
 	pushed  bool  // last means something
 }
 
-// Push appends a message, which gains a reference. id must be greater than every earlier id of this queue.
-func (q *Queue) Push(m Message, id ID, priority uint8) Entry {
+// Placement says where a message goes in a queue, and for how long.
+type Placement struct {
+	Priority      uint8
+	ExpiresMillis int64 // when Due reports it as Expired, unless it is held; 0 = never
+	Delay         Delay // DueMillis 0: it is ready at once
+}
+
+// Push appends a message, which gains a reference. id must be greater than every earlier id of this queue. Where Placements have times, IDs must
+// differ over the whole Store: they decide which of two entries is due first.
+func (q *Queue) Push(m Message, id ID, p Placement) Entry {
 	s := q.store
 	if q.pushed && !q.last.Less(id) {
 		panic("store: Push of an ID that is not greater than the queue's last")
 	}
-	e, r := q.add(m, id, priority)
-	q.levels.at(priority).push(s, e, r)
-	q.ready++
-	q.bytes += int64(r.bodyBytes)
+	e, r := q.add(m, id, &p)
+	if p.Delay.DueMillis != 0 {
+		s.number(p.Delay.Delivery)
+		q.postpone(e, r, p.Delay)
+	} else {
+		q.queueUp(e, r)
+	}
+	s.timers.note(s, e, r)
 	return e
 }
 
+// queueUp makes an entry that is in no place ready, as the last of its level.
+func (q *Queue) queueUp(e Entry, r *entryRecord) {
+	q.levels.at(r.priority).push(q.store, e, r)
+	q.ready++
+	q.bytes += int64(r.bodyBytes)
+}
+
+// putBack makes an entry that is in no place ready in the place that its ID gives it.
+func (q *Queue) putBack(e Entry, r *entryRecord) {
+	q.levels.putBack(e, r)
+	q.ready++
+	q.bytes += int64(r.bodyBytes)
+}
+
+// number checks a new delivery id.
+func (s *Store) number(delivery uint64) {
+	if delivery <= s.lastDelivery {
+		panic("store: a delivery id that is not greater than the last")
+	}
+	s.lastDelivery = delivery
+}
+
 // add makes an entry that is in no place yet.
-func (q *Queue) add(m Message, id ID, priority uint8) (Entry, *entryRecord) {
+func (q *Queue) add(m Message, id ID, p *Placement) (Entry, *entryRecord) {
 	s := q.store
 	message := s.messages.mut(uint32(m))
 	if message.refs == 0 {
@@ -43,7 +79,7 @@ func (q *Queue) add(m Message, id ID, priority uint8) (Entry, *entryRecord) {
 	*r = entryRecord{
 		index: id.Index, ordinal: id.Ordinal,
 		message: m, bodyBytes: message.bodyBytes,
-		queue: q.slot, priority: priority,
+		queue: q.slot, priority: p.Priority, expires: p.ExpiresMillis,
 	}
 	s.digest.Add(entryPart(q.serial, r, message))
 	return e, r
@@ -63,14 +99,14 @@ func (q *Queue) Take(h Hold) (Entry, bool) {
 		return 0, false
 	}
 	s := q.store
-	if h.Delivery <= s.lastDelivery {
-		panic("store: Take with a delivery id that is not greater than the last")
-	}
-	s.lastDelivery = h.Delivery
+	s.number(h.Delivery)
 	e := q.levels.highest().front(s)
 	r := s.entries.mut(uint32(e))
 	q.leave(e, r)
 	q.grasp(e, r, h)
+	if r.expires != 0 {
+		s.timers.drop(s, e)
+	}
 	return e, true
 }
 
@@ -95,12 +131,19 @@ const (
 	ReturnNode                              // the link to the consumer's node was lost: no count, still redelivered
 )
 
-// Return puts a held entry back into its place and counts.
+// Return puts a held entry back into its place and counts. One that has expired meanwhile is due at once.
 func (q *Queue) Return(e Entry, cause ReturnCause) {
+	r := q.letGo(e, cause)
+	q.putBack(e, r)
+	q.store.timers.note(q.store, e, r)
+}
+
+// letGo takes an entry from its holder and counts. The entry is then in no place.
+func (q *Queue) letGo(e Entry, cause ReturnCause) *entryRecord {
 	s := q.store
 	r := q.own(e)
 	if r.place != placeHeld {
-		panic("store: Return of an entry that is not held")
+		panic("store: Return or Delay of an entry that is not held")
 	}
 	q.loosen(e, r)
 	message := s.messages.at(uint32(r.message))
@@ -117,25 +160,30 @@ func (q *Queue) Return(e Entry, cause ReturnCause) {
 		panic("store: Return for no known cause")
 	}
 	s.digest.Add(entryPart(q.serial, r, message))
-	q.levels.putBack(e, r)
-	q.ready++
-	q.bytes += int64(r.bodyBytes)
+	return r
 }
 
-// Remove deletes an entry of this queue, ready or held, and drops its reference. Removing a ready entry that is not the front costs
+// Remove deletes an entry of this queue, wherever it is, and drops its reference. Removing a ready entry that is not the front costs
 // O(log n) amortised.
 func (q *Queue) Remove(e Entry) {
 	s := q.store
 	r := q.own(e)
-	if r.place == placeHeld {
+	waits := r.deadline(s) != 0
+	switch r.place {
+	case placeHeld:
 		q.loosen(e, r)
-	} else {
+	case placeDelayed:
+		q.resume(e, r)
+	default:
 		q.leave(e, r)
 	}
 	message := s.messages.mut(uint32(r.message))
 	s.digest.Sub(entryPart(q.serial, r, message))
 	s.unref(r.message, message)
 	s.entries.free(uint32(e))
+	if waits {
+		s.timers.drop(s, e)
+	}
 }
 
 // own returns the record, for writing, of a live entry of this queue.
@@ -186,6 +234,9 @@ func (q *Queue) Ready() int { return q.ready }
 
 // Held counts delivered, unsettled entries.
 func (q *Queue) Held() int { return q.held }
+
+// Delayed counts the entries that wait for their time.
+func (q *Queue) Delayed() int { return q.delayed }
 
 // Bytes is the sum of ready body bytes.
 func (q *Queue) Bytes() int64 { return q.bytes }

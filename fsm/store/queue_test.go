@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -10,7 +11,7 @@ import (
 func push(s *Store, q *Queue, index uint64, priority uint8) Entry {
 	m := s.Put(Content{Body: fmt.Append(nil, index)})
 	defer s.Release(m)
-	return q.Push(m, ID{Index: index}, priority)
+	return q.Push(m, ID{Index: index}, Placement{Priority: priority})
 }
 
 // TestPriorities: all 256 levels, strict between levels and by arrival within, whatever was returned in whatever order.
@@ -142,7 +143,7 @@ func TestShared(t *testing.T) {
 	m := s.Put(Content{Exchange: []byte("x"), Body: []byte("shared")})
 	var entries []Entry
 	for serial := range uint64(100) {
-		entries = append(entries, s.Queue(serial).Push(m, ID{1, uint32(serial)}, 0))
+		entries = append(entries, s.Queue(serial).Push(m, ID{1, uint32(serial)}, Placement{}))
 	}
 	s.Release(m)
 	for serial, e := range entries {
@@ -190,10 +191,12 @@ func TestMisuse(t *testing.T) {
 		what string
 		f    func()
 	}{
-		{"an ID that does not ascend", func() { q.Push(m, ID{Index: 2}, 0) }},
-		{"a message that is gone", func() { q.Push(goneMessage, ID{Index: 9}, 0) }},
+		{"an ID that does not ascend", func() { q.Push(m, ID{Index: 2}, Placement{}) }},
+		{"a message that is gone", func() { q.Push(goneMessage, ID{Index: 9}, Placement{}) }},
 		{"an entry of another queue", func() { other.Remove(ready) }},
 		{"an entry twice", func() { q.Remove(gone) }},
+		{"the promotion of a ready entry", func() { q.Promote(ready) }},
+		{"a delay of a ready entry", func() { q.Delay(ready, ReturnFailed, Delay{DueMillis: 1, Delivery: 1}) }},
 		{"the return of a ready entry", func() { q.Return(ready, ReturnFailed) }},
 		{"a delivery id of 0", func() { q.Take(Hold{}) }},
 		{"Info of an entry that is gone", func() { s.Info(gone) }},
@@ -251,6 +254,14 @@ func TestCheckFindsFaults(t *testing.T) {
 		"a leaked entry":  func(s *Store, _ *Queue) { s.entries.alloc() },
 		"stale returned":  func(_ *Store, q *Queue) { q.levels.used[0].returned.stale++ },
 		"delivery":        func(s *Store, _ *Queue) { s.lastDelivery = 0 },
+		"a leaked delay":  func(s *Store, _ *Queue) { s.delays.alloc() },
+		"a delay's time":  func(s *Store, q *Queue) { s.delays.mut(s.entries.at(uint32(q.waiting.first)).hold).DueMillis++ },
+		"delayed":         func(_ *Store, q *Queue) { q.delayed++ },
+		"a lost delayed":  func(_ *Store, q *Queue) { q.waiting = entryList{} },
+		"a lost timer":    func(s *Store, _ *Queue) { s.timers.nodes = s.timers.nodes[:1] },
+		"a timer's order": func(s *Store, _ *Queue) { slices.Reverse(s.timers.nodes) },
+		"armed":           func(s *Store, _ *Queue) { s.timers.armed-- },
+		"an expiry":       func(s *Store, q *Queue) { s.entries.mut(uint32(q.waiting.first)).expires = 5 },
 		"a queue's place": func(s *Store, q *Queue) { s.queueSerials[q.slot]++ },
 	} {
 		s := New(HeapChunks{})
@@ -263,6 +274,10 @@ func TestCheckFindsFaults(t *testing.T) {
 		}
 		e, _ := q.FirstHeld()
 		q.Return(e, ReturnFailed)
+		m := s.Put(Content{})
+		q.Push(m, ID{Index: 7}, Placement{ExpiresMillis: 10})
+		q.Push(m, ID{Index: 8}, Placement{Delay: Delay{DueMillis: 20, Delivery: 10}})
+		s.Release(m)
 		if err := s.Check(); err != nil {
 			t.Fatal(err)
 		}

@@ -91,38 +91,53 @@ func (d *decoder) entry(q *Queue) {
 	id := ID{Index: q.last.Index + in.uvarint(), Ordinal: in.uvarint32()} // an index that overflows is out of order
 	flags, priority := in.byte(), in.byte()
 	deliveries, failures := in.uvarint32(), in.uvarint32()
+	placement := Placement{Priority: priority}
+	if flags&flagExpires != 0 {
+		placement.ExpiresMillis = d.varint()
+	}
 	var hold Hold
-	if flags&flagHeld != 0 {
+	switch {
+	case flags&flagHeld != 0:
 		hold = d.hold()
+	case flags&flagDelayed != 0:
+		placement.Delay = Delay{DueMillis: d.varint(), Delivery: in.uvarint()}
 	}
 	switch {
 	case q.pushed && !q.last.Less(id):
 		in.fail(damaged("an entry of queue %d is out of order", q.serial))
-	case flags&^flagsKnown != 0:
+	case flags&^flagsKnown != 0 || flags&flagHeld != 0 && flags&flagDelayed != 0:
 		in.fail(damaged("an entry has the flags %#x", flags))
+	case (flags&flagExpires != 0) != (placement.ExpiresMillis != 0) || (flags&flagDelayed != 0) != (placement.Delay.DueMillis != 0):
+		in.fail(damaged("an entry has no time where one is announced"))
 	}
 	m, ok := d.message(flags)
 	if !ok || in.err != nil {
 		return
 	}
-	e, r := q.add(m, id, priority)
+	e, r := q.add(m, id, &placement)
 	d.s.digest.Sub(entryPart(q.serial, r, d.s.messages.at(uint32(m))))
 	r.redelivered = flags&flagRedelivered != 0
 	r.deliveries, r.failures = deliveries, failures
 	d.s.digest.Add(entryPart(q.serial, r, d.s.messages.at(uint32(m))))
-	if flags&flagHeld != 0 {
+	switch {
+	case flags&flagHeld != 0:
 		q.grasp(e, r, hold)
-		return
+	case flags&flagDelayed != 0:
+		q.postpone(e, r, placement.Delay)
+	default:
+		q.queueUp(e, r)
 	}
-	q.levels.at(priority).push(d.s, e, r)
-	q.ready++
-	q.bytes += int64(r.bodyBytes)
+	d.s.timers.note(d.s, e, r)
+}
+
+func (d *decoder) varint() int64 {
+	n := d.in.uvarint()
+	return int64(n>>1) ^ -int64(n&1)
 }
 
 func (d *decoder) hold() Hold {
 	h := Hold{Channel: d.in.uvarint(), Consumer: d.in.uvarint(), Tag: d.in.uvarint(), Delivery: d.in.uvarint()}
-	since := d.in.uvarint()
-	h.SinceMillis = int64(since>>1) ^ -int64(since&1)
+	h.SinceMillis = d.varint()
 	return h
 }
 
@@ -185,7 +200,7 @@ func (d *decoder) end() {
 	}
 }
 
-// relist puts the held entries of each queue into the order of their deliveries, as they are in a Store that was never restored.
+// relist puts the held and the delayed entries of each queue into the order of their delivery ids, as they are in a Store that was never restored.
 func (d *decoder) relist() error {
 	s := d.s
 	held := s.heldSlots()
@@ -202,8 +217,35 @@ func (d *decoder) relist() error {
 		r := s.entries.mut(uint32(h.entry))
 		s.queueSlots[r.queue].holding.append(s, h.entry, r)
 	}
+	if err := d.relistDelayed(); err != nil {
+		return err
+	}
 	if channel, tag, twice := s.tagTwice(held); twice {
 		return damaged("channel %d has tag %d twice", channel, tag)
 	}
+	return nil
+}
+
+func (d *decoder) relistDelayed() error {
+	s := d.s
+	all := make([]Entry, 0, s.delays.live)
+	for _, q := range s.queueSlots {
+		for e := q.waiting.first; e != 0; e = s.entries.at(uint32(e)).next {
+			all = append(all, e)
+		}
+		q.waiting = entryList{}
+	}
+	delivery := func(e Entry) uint64 { return s.delays.at(s.entries.at(uint32(e)).hold).Delivery }
+	slices.SortFunc(all, func(a, b Entry) int { return cmp.Compare(delivery(a), delivery(b)) })
+	last := uint64(0)
+	for _, e := range all {
+		if id := delivery(e); id <= last {
+			return damaged("delivery id %d of a delayed entry is 0 or there twice", id)
+		}
+		last = delivery(e)
+		r := s.entries.mut(uint32(e))
+		s.queueSlots[r.queue].waiting.append(s, e, r)
+	}
+	s.lastDelivery = max(s.lastDelivery, last)
 	return nil
 }

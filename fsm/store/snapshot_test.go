@@ -25,7 +25,7 @@ func sampleStoreIn(c Chunks, entries int) *Store {
 			Body: bytes.Repeat([]byte{byte(i)}, i*i%3000),
 		})
 		for queue := range uint64(1 + i%3) {
-			s.Queue(queue*1000).Push(m, ID{uint64(i/4 + 1), uint32(i % 4)}, uint8(i%7))
+			s.Queue(queue*1000).Push(m, ID{uint64(i/4 + 1), uint32(i % 4)}, Placement{Priority: uint8(i % 7)})
 		}
 		s.Release(m)
 		if i%5 == 0 {
@@ -37,7 +37,7 @@ func sampleStoreIn(c Chunks, entries int) *Store {
 		}
 	}
 	m := s.Put(Content{Body: bytes.Repeat([]byte("large"), 40_000)})
-	s.Queue(1).Push(m, ID{1 << 40, 0}, 255)
+	s.Queue(1).Push(m, ID{1 << 40, 0}, Placement{Priority: 255})
 	s.Release(m)
 	return s
 }
@@ -91,19 +91,21 @@ func TestEmptySnapshot(t *testing.T) {
 func TestGolden(t *testing.T) {
 	s := New(HeapChunks{})
 	m := s.Put(Content{Exchange: []byte("x"), RoutingKey: []byte("kk"), Properties: []byte{0, 0}, Body: []byte("body")})
-	s.Queue(7).Push(m, ID{300, 2}, 9)
-	s.Queue(8).Push(m, ID{300, 3}, 0)
+	s.Queue(7).Push(m, ID{300, 2}, Placement{Priority: 9})
+	s.Queue(8).Push(m, ID{300, 3}, Placement{ExpiresMillis: 5})
+	s.Queue(8).Push(m, ID{300, 4}, Placement{Delay: Delay{DueMillis: 6, Delivery: 3}})
 	s.Release(m)
 	s.Queue(7).Take(Hold{Channel: 1, Consumer: 2, Tag: 3, Delivery: 4, SinceMillis: -1})
-	const want = "00000043" + "9a04828a" + // section
+	const want = "0000004d" + "c54cbc7d" + // section
 		"544d514d" + "01" + // magic, version
 		"01" + "07" + "01" + // queue 7 has one entry
 		"ac02" + "02" + "06" + "09" + "00" + "00" + // its ID, flags, priority, counts
 		"01" + "02" + "03" + "04" + "01" + // hold
 		"01" + "02" + "02" + "04" + "1cabb49b" + "78" + "6b6b" + "0000" + "626f6479" + // content
-		"01" + "08" + "01" + // queue 8
-		"ac02" + "03" + "00" + "00" + "00" + "00" + "00" + // and the same content
-		"00" + "02" + "01" + "14a44b0245c2e3a8" + "59e04f0abddb2c60" // totals, digest
+		"01" + "08" + "02" + // queue 8
+		"ac02" + "03" + "08" + "00" + "00" + "00" + "0a" + "00" + // an expiry, and the same content
+		"00" + "04" + "10" + "00" + "00" + "00" + "0c" + "03" + "00" + // a delay, and again
+		"00" + "03" + "01" + "0992ed70af2b0fbb" + "989ac4c8d9e1afd8" // totals, digest
 	if got := fmt.Sprintf("%x", encode(s)); got != want {
 		t.Fatalf("the encoding is\n%s, not\n%s", got, want)
 	}

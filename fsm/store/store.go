@@ -6,7 +6,8 @@
 // one goroutine owns a Store; only a Frozen view may be read by another goroutine meanwhile.
 //
 // Invariants, which Check verifies:
-//   - an entry is in exactly one place: ready in its queue or held;
+//   - an entry is in exactly one place: ready in its queue, held, or delayed;
+//   - an entry that waits for a time (ready and to expire, or delayed) has a node in the timers, and the first node is of such an entry;
 //   - a message has as many references as entries, plus one between Put and Release;
 //   - Digest is the sum over the entries' parts, whatever the history;
 //   - slots are never part of observable state: after Restore they differ between replicas.
@@ -22,7 +23,9 @@ type Store struct {
 	messages slab[messageRecord]
 	entries  slab[entryRecord]
 	holds    slab[holdRecord]
+	delays   slab[Delay]
 	contents contents
+	timers   timers // derived
 
 	queues       map[uint64]*Queue // by serial; never ranged over
 	queueSlots   []*Queue          // by slot, nil where vacant
@@ -30,7 +33,7 @@ type Store struct {
 	vacantQueues []uint32
 
 	digest       Digest
-	lastDelivery uint64 // highest delivery id seen
+	lastDelivery uint64 // highest delivery id seen, of holds and delays
 	frozen       *Frozen
 	discarded    bool
 }
@@ -41,6 +44,7 @@ func New(c Chunks) *Store {
 		messages: newSlab[messageRecord]("messages", messageRecordBytes),
 		entries:  newSlab[entryRecord]("entries", entryRecordBytes),
 		holds:    newSlab[holdRecord]("holds", holdRecordBytes),
+		delays:   newSlab[Delay]("delays", delayBytes),
 		contents: newContents(c),
 		queues:   make(map[uint64]*Queue),
 	}
@@ -71,7 +75,7 @@ func (s *Store) DropQueue(serial uint64) {
 	if q == nil {
 		return
 	}
-	if q.ready+q.held > 0 {
+	if q.ready+q.held+q.delayed > 0 {
 		panic("store: DropQueue of a queue that holds messages")
 	}
 	delete(s.queues, serial)
@@ -80,15 +84,17 @@ func (s *Store) DropQueue(serial uint64) {
 	q.store = nil
 }
 
-// Digest covers every entry: queue, ID, priority, counts, hold, and its content's checksum. O(1).
+// Digest covers every entry: queue, ID, priority, counts, expiry, hold or delay, and its content's checksum. O(1).
 func (s *Store) Digest() Digest { return s.digest }
 
 // Stats counts what the store holds.
 type Stats struct {
-	Messages, Entries, Held int
-	ContentBytes            int64 // live content bytes
-	ChunkBytes              int64 // chunk memory held, sparse parts and what a Frozen view pins included
-	SlabBytes               int64
+	Messages, Entries, Held, Delayed int
+
+	ContentBytes int64 // live content bytes
+	ChunkBytes   int64 // chunk memory held, sparse parts and what a Frozen view pins included
+	SlabBytes    int64
+	TimerBytes   int64
 }
 
 // Stats returns the present figures. O(1).
@@ -97,9 +103,11 @@ func (s *Store) Stats() Stats {
 		Messages:     s.messages.live,
 		Entries:      s.entries.live,
 		Held:         s.holds.live,
+		Delayed:      s.delays.live,
 		ContentBytes: s.contents.contentBytes,
 		ChunkBytes:   s.contents.heldBytes,
-		SlabBytes:    s.messages.memoryBytes() + s.entries.memoryBytes() + s.holds.memoryBytes(),
+		SlabBytes:    s.messages.memoryBytes() + s.entries.memoryBytes() + s.holds.memoryBytes() + s.delays.memoryBytes(),
+		TimerBytes:   s.timers.memoryBytes(),
 	}
 }
 

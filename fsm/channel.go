@@ -21,6 +21,7 @@ type channel struct {
 	incarnation uint32
 	failed      bool
 	ended       bool
+	confirms    bool // a publish asked for a confirm (not replicated, for views)
 	lastTag     uint64
 	unacked     store.Unacked
 	limitEach   uint16 // qos of each consumer, present and future; 0 = none
@@ -67,6 +68,7 @@ func (s *State) openChannel(o *origin, ref Ref) {
 	ch := &channel{serial: s.nextSerial(), session: ses, number: ref.Channel, incarnation: ref.Incarnation}
 	ses.channels[ch.number] = ch
 	ses.vhost.channels++
+	o.churn.ChannelsCreated++
 	s.touch(ch)
 }
 
@@ -123,6 +125,7 @@ func (s *State) endChannel(ch *channel, cause store.ReturnCause) {
 	s.disarm(ch)
 	delete(ch.session.channels, ch.number)
 	ch.session.vhost.channels--
+	ch.session.origin.churn.ChannelsClosed++
 	s.forget(ch)
 }
 

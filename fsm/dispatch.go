@@ -53,6 +53,7 @@ func (s *State) deliver(p *part, e store.Entry, c *consumer) {
 	c.grantBytes -= int64(info.SizeBytes)
 	s.touch(c)
 	tag := s.hand(p, ch, c.serial, c.noAck)
+	s.countDelivered(p.queue, DeliverCount, DeliverNoAckCount, c.noAck, info.Redelivered)
 	if !c.noAck {
 		c.held++
 		ch.held++
@@ -103,11 +104,13 @@ func (s *State) get(ch *channel, c *Get) *refusal {
 	}
 	p, e, ok := s.front(q)
 	if !ok {
+		s.countQueue(q, GetEmptyCount)
 		ch.reply(s, KindGet, false, Effect{Empty: true})
 		return nil
 	}
 	info := s.store.Info(e)
 	tag := s.hand(p, ch, 0, c.NoAck)
+	s.countDelivered(q, GetCount, GetNoAckCount, c.NoAck, info.Redelivered)
 	if !c.NoAck && q.args.consumerTimeout > 0 {
 		s.arm(ch, later(s.nowMillis, q.args.consumerTimeout))
 	}

@@ -23,7 +23,8 @@ type exchange struct {
 	matcher route.Matcher
 	out     map[uint64]*binding // bindings from it, by serial (derived)
 	in      bindingSet          // bindings to it (derived)
-	seen    uint64              // the last traversal that met it (derived, not observable)
+	meter   meter
+	seen    uint64 // the last traversal that met it (derived, not observable)
 }
 
 var exchangeKinds = map[string]route.Kind{

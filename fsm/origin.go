@@ -24,6 +24,7 @@ type origin struct {
 	open     bool
 	last     uint64 // number of the last batch applied
 	sessions map[uint32]*session
+	churn    Churn // since this replica has its state
 }
 
 // OriginInfo is the record of one node's highest boot.
@@ -31,6 +32,28 @@ type OriginInfo struct {
 	Origin
 	Open bool
 	Last uint64 // number of the last batch applied
+}
+
+// OriginChurn is what clients of one node began and ended since this replica has its state.
+type OriginChurn struct {
+	Node string
+	Churn
+}
+
+// Churn counts beginnings and ends.
+type Churn struct {
+	ConnectionsCreated, ConnectionsClosed        uint64
+	ChannelsCreated, ChannelsClosed              uint64
+	QueuesDeclared, QueuesCreated, QueuesDeleted uint64
+}
+
+// Churn lists the churn of all nodes, ordered by node. Queues that end without a client's doing count for no node.
+func (s *State) Churn() []OriginChurn {
+	churn := make([]OriginChurn, 0, len(s.origins))
+	for _, node := range slices.Sorted(maps.Keys(s.origins)) {
+		churn = append(churn, OriginChurn{node, s.origins[node].churn})
+	}
+	return churn
 }
 
 // Origins lists all, ordered by node.

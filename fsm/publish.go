@@ -59,6 +59,7 @@ func (s *State) applyPublish(ch *channel, c *Publish, found *content.Summary) *r
 		c.Properties = copies.traits.visible(c.Properties) // in effects; m has them all
 	}
 	queues := s.routeFrom(v, x, m.RoutingKey, copies.keys, m.Properties)
+	s.countPublish(v, x, c.Mandatory, len(queues))
 	if len(queues) == 0 && c.Mandatory {
 		s.emit(ch.session, ch.withContent(Returned, c))
 	}
@@ -71,6 +72,7 @@ func (s *State) applyPublish(ch *channel, c *Publish, found *content.Summary) *r
 	}
 	s.deadLetterRefused(full, &m)
 	if c.Confirm != 0 {
+		ch.confirms = true
 		s.settlePublish(ch, c, full)
 	}
 	return nil
@@ -82,6 +84,8 @@ func (s *State) settlePublish(ch *channel, c *Publish, full []*queue) {
 	if len(full) > 0 {
 		e = ch.withContent(Published, c)
 		e.Code, e.Text = ResourceError, lengthLimit(full[0])
+	} else {
+		s.count(&ch.session.vhost.meter, ch.session.vhost.serial, ConfirmCount, 1)
 	}
 	s.emit(ch.session, e)
 }
@@ -229,6 +233,7 @@ func (s *State) enqueue(queues []*queue, c store.Content, priority uint8, known 
 		s.ordinal++
 		id := store.ID{Index: s.index, Ordinal: s.ordinal<<traitBits | uint32(known)}
 		q.newest().messages.Push(m, id, store.Placement{Priority: q.args.clamp(priority)})
+		s.count(&q.meter, q.serial, PublishCount, 1)
 		s.wake(q)
 	}
 	s.store.Release(m)

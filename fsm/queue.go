@@ -26,6 +26,7 @@ type queue struct {
 	hadConsumer bool        // auto-delete waits for the first one
 	waiting     ring        // consumers that may take a message
 
+	meter meter
 	in    bindingSet
 	seen  uint64 // the last traversal that met it (not observable)
 	woken bool   // in State.woken
@@ -175,6 +176,10 @@ func (s *State) declareQueue(ch *channel, c *DeclareQueue) *refusal {
 			ch.session.exclusive = append(ch.session.exclusive, q)
 		}
 		s.addQueue(q)
+		ch.session.origin.churn.QueuesCreated++
+	}
+	if !c.Passive {
+		ch.session.origin.churn.QueuesDeclared++
 	}
 	ch.reply(s, KindDeclareQueue, c.NoWait, q.declared())
 	return nil
@@ -259,6 +264,7 @@ func (s *State) deleteQueue(ch *channel, c *DeleteQueue) *refusal {
 	default:
 		count = q.ready()
 		s.dropQueue(q)
+		ch.session.origin.churn.QueuesDeleted++
 	}
 	ch.reply(s, KindDeleteQueue, c.NoWait, Effect{Count: countOf(count)})
 	return nil

@@ -41,6 +41,7 @@ func (s *State) openSession(o *origin, c *OpenSession) {
 	}
 	o.sessions[ses.conn] = ses
 	v.sessions++
+	o.churn.ConnectionsCreated++
 	s.touch(ses)
 	s.emit(ses, Effect{Kind: Replied, Ref: ses.ref(), Command: KindOpenSession})
 }
@@ -68,6 +69,7 @@ func (s *State) endSessions(ending []*session, cause store.ReturnCause) {
 	for _, ses := range ending {
 		delete(ses.origin.sessions, ses.conn)
 		ses.vhost.sessions--
+		ses.origin.churn.ConnectionsClosed++
 		s.forget(ses)
 		for _, number := range slices.Sorted(maps.Keys(ses.channels)) {
 			channels = append(channels, ses.channels[number])

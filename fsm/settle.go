@@ -104,6 +104,9 @@ func (s *State) settle(ch *channel, e store.Entry, how settlement) {
 	p := s.parts[info.Queue]
 	switch {
 	case how == acked || p.queue == nil:
+		if p.queue != nil {
+			s.countQueue(p.queue, AckCount)
+		}
 		p.messages.Remove(e)
 	case how == rejected:
 		s.deadLetter(p.queue, &info, reasonRejected)

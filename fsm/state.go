@@ -44,6 +44,9 @@ type State struct {
 	marked  mark
 	marking bool // a Mark is among the items of the present entry
 
+	// Of this replica alone.
+	moved []*meter // that counted something since TakeMoved
+
 	// Of the entry that is being applied.
 	index   uint64
 	ordinal uint32 // messages created in this entry

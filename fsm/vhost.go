@@ -18,6 +18,7 @@ type vhost struct {
 
 	// Counts for the views, derived.
 	sessions, channels, consumers, bindings int
+	meter                                   meter // of the default exchange, too
 }
 
 // builtIn are the exchanges of every virtual host but the default one, which is a lookup of queues by name and has no object.

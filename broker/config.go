@@ -11,12 +11,13 @@ import (
 
 // Config is everything that a Node is told. Default is runnable once DataDir is set; a zero field never means "default".
 type Config struct {
-	Name     string // --node-id, for people
-	Version  string // of the product, for status
-	DataDir  string // its file system's free space is watched; "" = none (tests)
-	AMQPAddr string // addresses for status, as others dial them
-	HTTPAddr string
-	PeerAddr string
+	Name      string // --node-id, for people
+	Version   string // of the product, for status
+	DataDir   string // its file system's free space is watched; "" = none (tests)
+	AMQPAddr  string // addresses for status, as others dial them
+	AMQPSAddr string // "" = none
+	HTTPAddr  string
+	PeerAddr  string
 
 	DefaultUser string // the one user; "guest" may log in from loopback addresses only
 	DefaultPass string

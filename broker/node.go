@@ -36,6 +36,8 @@ type Node struct {
 	applied   appliedIndex
 	operators *operators
 	counters  Counters
+	rates     rates
+	started   time.Time
 	clocks    wallClocks
 	reports   digestReports
 	watch     watch
@@ -62,7 +64,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, logger: cfg.Logger, attached: make(chan struct{}), sessions: map[uint32]*Session{},
-		accepting: newGate(false), ended: make(chan struct{}, 1), gone: make(chan struct{}),
+		started: time.Now(), accepting: newGate(false), ended: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 	n.pipe = newPipeline(&cfg, n.watch.now)
 	n.flow = newFlow()
@@ -87,6 +89,7 @@ func (n *Node) Run(ctx context.Context, log Log) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { n.send(ctx) })
 	parts.Go(func() { n.sample(ctx) })
+	parts.Go(func() { n.sampleRates(ctx) })
 	err := n.keepOrigin(ctx)
 	cancel()
 	parts.Wait()

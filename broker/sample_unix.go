@@ -12,3 +12,12 @@ func diskFreeBytes(dir string) int64 {
 	}
 	return int64(st.Bavail) * int64(st.Bsize)
 }
+
+// openFilesMax is this process's limit of descriptors, -1 if unknown.
+func openFilesMax() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return -1
+	}
+	return int(min(limit.Cur, 1<<31-1))
+}

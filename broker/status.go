@@ -57,6 +57,8 @@ func (n *Node) Answer(_ context.Context, _ string, request []byte) ([]byte, erro
 	switch string(request) {
 	case askStatus:
 		return json.Marshal(n.status())
+	case askDetails:
+		return json.Marshal(n.details())
 	case askBeacon:
 		return n.Beacon(), nil
 	}

@@ -1,12 +1,54 @@
 package broker
 
-import "github.com/triagemq/triagemq/fsm"
+import (
+	"cmp"
+	"slices"
 
-// The views read this node's own replica, which may be a moment behind the leader's. Any goroutine.
+	"github.com/triagemq/triagemq/fsm"
+)
+
+// The views read this node's own replica, which may be a moment behind the leader's. Long lists are read in pieces, so as not to hold up Apply: they
+// are no snapshot of one moment. Any goroutine.
+
+// viewChunk is how many objects are read in one hold of the state.
+const viewChunk = 200
+
+// inChunks calls f for every element of keys, some in each hold of the state.
+func inChunks[K any](n *Node, keys []K, f func(s *fsm.State, key K)) {
+	for chunk := range slices.Chunk(keys, viewChunk) {
+		n.replica.view(func(s *fsm.State) {
+			for _, key := range chunk {
+				f(s, key)
+			}
+		})
+	}
+}
+
+// QueueNames lists the queues of a virtual host ("" = all) by virtual host and name.
+func (n *Node) QueueNames(vhost string) (names []fsm.ObjectName) {
+	n.replica.view(func(s *fsm.State) { names = s.QueueNames(vhost, nil) })
+	slices.SortFunc(names, func(a, b fsm.ObjectName) int {
+		return cmp.Or(cmp.Compare(a.VHost, b.VHost), cmp.Compare(a.Name, b.Name))
+	})
+	return names
+}
+
+// QueueDetails returns those that are still there, in the order of names.
+func (n *Node) QueueDetails(names []fsm.ObjectName) []fsm.QueueDetail {
+	queues := make([]fsm.QueueDetail, 0, len(names))
+	inChunks(n, names, func(s *fsm.State, name fsm.ObjectName) {
+		if q, ok := s.QueueDetail(name); ok {
+			queues = append(queues, q)
+		}
+	})
+	return queues
+}
 
 // Queues lists the queues of a virtual host by name ("" = all).
 func (n *Node) Queues(vhost string) (queues []fsm.QueueView) {
-	n.replica.view(func(s *fsm.State) { queues = s.Queues(vhost) })
+	for _, q := range n.QueueDetails(n.QueueNames(vhost)) {
+		queues = append(queues, q.QueueView)
+	}
 	return queues
 }
 
@@ -16,10 +58,40 @@ func (n *Node) Queue(vhost, name string) (queue fsm.QueueView, ok bool) {
 	return queue, ok
 }
 
+// Exchanges lists the exchanges of a virtual host ("" = all) by virtual host and name, default exchanges included.
+func (n *Node) Exchanges(vhost string) (exchanges []fsm.ExchangeView) {
+	n.replica.view(func(s *fsm.State) { exchanges = s.Exchanges(vhost) })
+	return exchanges
+}
+
+// Bindings lists the bindings of a virtual host ("" = all) by source, but for those that every queue has to the default exchange.
+func (n *Node) Bindings(vhost string) (bindings []fsm.BindingView) {
+	inChunks(n, n.Exchanges(vhost), func(s *fsm.State, x fsm.ExchangeView) {
+		bindings = append(bindings, s.BindingsFrom(x.VHost, x.Name)...)
+	})
+	return bindings
+}
+
+// Consumers lists the consumers of a virtual host ("" = all) by queue.
+func (n *Node) Consumers(vhost string) (consumers []fsm.ConsumerView) {
+	inChunks(n, n.QueueNames(vhost), func(s *fsm.State, name fsm.ObjectName) {
+		consumers = append(consumers, s.Consumers(name.VHost, name.Name)...)
+	})
+	return consumers
+}
+
 // Sessions lists the sessions of all nodes.
 func (n *Node) Sessions() (sessions []fsm.SessionView) {
 	n.replica.view(func(s *fsm.State) { sessions = s.Sessions() })
 	return sessions
+}
+
+// Channels lists the channels of sessions, in their order.
+func (n *Node) Channels(sessions []fsm.SessionView) (channels []fsm.ChannelView) {
+	inChunks(n, sessions, func(s *fsm.State, ses fsm.SessionView) {
+		channels = append(channels, s.Channels(fsm.SessionKey{Origin: ses.Origin, Conn: ses.Conn})...)
+	})
+	return channels
 }
 
 // Counts returns the totals of the state.

@@ -32,9 +32,10 @@ type Counters [CounterCount]uint64
 // seen less. It influences nothing.
 type meter struct {
 	counts     Counters
-	serial     uint64 // of the object, once something was counted
-	lastMillis int64  // when something was; 0 = never
-	moved      bool   // in State.moved
+	taken      Reading // when TakeMoved saw it last
+	serial     uint64  // of the object, once something was counted
+	lastMillis int64   // when something was; 0 = never
+	moved      bool    // in State.moved
 }
 
 // movedMax bounds what waits for TakeMoved where nobody takes it.
@@ -91,15 +92,20 @@ func (s *State) countDelivered(q *queue, acked, unacked Counter, noAck, redelive
 	}
 }
 
-// Moved is what a meter and its queue showed when they were last looked at.
-type Moved struct {
-	Serial      uint64 // of a queue, an exchange or a virtual host
+// Reading is what a meter and its queue show at one time.
+type Reading struct {
 	Counts      Counters
 	Ready, Held int // of a queue
 }
 
-// TakeMoved appends what meters show that counted something since they were last taken, max of them, and reports whether there are more. It
-// changes what no command sees; whoever calls it excludes Apply and the views.
+// Moved is a meter that counted something between two readings.
+type Moved struct {
+	Serial      uint64 // of a queue, an exchange or a virtual host
+	Before, Now Reading
+}
+
+// TakeMoved appends the meters that counted something since they were last taken, max of them, and reports whether there are more. It changes what
+// no command sees; whoever calls it excludes Apply and the views.
 func (s *State) TakeMoved(into []Moved, max int) (_ []Moved, more bool) {
 	for ; len(s.moved) > 0 && max > 0; max-- {
 		last := len(s.moved) - 1
@@ -107,13 +113,15 @@ func (s *State) TakeMoved(into []Moved, max int) (_ []Moved, more bool) {
 		s.moved[last] = nil
 		s.moved = s.moved[:last]
 		m.moved = false
-		into = append(into, s.reading(m))
+		before := m.taken
+		m.taken = s.reading(m)
+		into = append(into, Moved{Serial: m.serial, Before: before, Now: m.taken})
 	}
 	return into, len(s.moved) > 0
 }
 
-func (s *State) reading(m *meter) Moved {
-	r := Moved{Serial: m.serial, Counts: m.counts}
+func (s *State) reading(m *meter) Reading {
+	r := Reading{Counts: m.counts}
 	if q := s.targets[route.Dest(m.serial)].queue; q != nil {
 		r.Ready, r.Held = q.ready(), q.held()
 	}

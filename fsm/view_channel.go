@@ -23,6 +23,14 @@ type SessionKey struct {
 	Conn   uint32
 }
 
+// OriginSessions is the number of sessions of a node.
+func (s *State) OriginSessions(node string) int {
+	if o := s.origins[node]; o != nil {
+		return len(o.sessions)
+	}
+	return 0
+}
+
 // Channels lists the channels of a session by number.
 func (s *State) Channels(key SessionKey) []ChannelView {
 	o := s.origins[key.Origin.Node]

@@ -113,6 +113,7 @@ func (n *Node) brokerConfig() broker.Config {
 	c := broker.Default()
 	c.Name, c.Version, c.DataDir = n.cfg.NodeID, Version, n.cfg.DataDir
 	c.AMQPAddr, c.HTTPAddr, c.PeerAddr = n.cfg.advertised(n.cfg.AMQPAddr), n.cfg.advertised(n.cfg.HTTPAddr), n.cfg.advertised(n.cfg.PeerAddr)
+	c.AMQPSAddr = n.cfg.advertised(n.cfg.AMQPSAddr)
 	c.DefaultUser, c.DefaultPass = n.cfg.DefaultUser, n.cfg.DefaultPass
 	c.MemoryWatermarkBytes = broker.MemoryShareBytes(n.cfg.MemoryWatermark)
 	c.Chunks = arena.New()

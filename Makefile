@@ -43,6 +43,10 @@ test: ## vet, and all tests (under ten minutes on two cores)
 test-root: ## system tests that need root and iproute2: partitions in network namespaces
 	$(GO) test -count=1 -timeout 30m -tags root -run 'Partition|Root|Network' -v ./testing/system
 
+.PHONY: conformance
+conformance: ## clients of others against a real cluster, leaders lost meanwhile with CHAOS=1; SUITE=NAME,… chooses; needs the network and, for apt-get, root
+	$(GO) test -count=1 -timeout 120m -tags conformance -run TestConformance -v ./testing/conformance
+
 .PHONY: check
 check: lint generated race smoke fuzz-short chaos-short ## what CI runs beyond make test (under 45 minutes)
 
@@ -51,6 +55,7 @@ lint: ## gofmt, vet, staticcheck and the rules of testing/lint
 	@unformatted="$$(gofmt -l .)"; \
 	if [[ -n "$$unformatted" ]]; then printf 'not gofmt-ed:\n%s\n' "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags conformance ./testing/conformance
 	$(TOOL) staticcheck ./...
 	$(GO) test -count=1 ./testing/lint
 

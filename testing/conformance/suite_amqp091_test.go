@@ -1,0 +1,72 @@
+//go:build conformance
+
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const amqp091Module = "github.com/rabbitmq/amqp091-go"
+
+// suiteAMQP091 is the tests that amqp091-go brings along, those with the build tag integration included.
+func suiteAMQP091() Suite {
+	return Suite{
+		Name: "amqp091-go", About: "its own tests, with the tag `integration`",
+		Timeout: 10 * time.Minute,
+		Install: compileAMQP091,
+		Version: func(ctx context.Context, _ *Cache) (string, error) { return goModule(ctx, "{{.Version}}") },
+		Run:     runAMQP091,
+	}
+}
+
+func goModule(ctx context.Context, format string) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", format, amqp091Module).Output()
+	return strings.TrimSpace(string(out)), err
+}
+
+// compileAMQP091 copies the module's source, as it is in the module cache, and compiles its tests.
+func compileAMQP091(ctx context.Context, c *Cache) error {
+	source, err := goModule(ctx, "{{.Dir}}")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(c.Dir, "amqp091-go")
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
+		return err
+	}
+	return c.Command(ctx, dir, "go", "test", "-c", "-tags", "integration", "-o", "integration.test", ".")
+}
+
+func runAMQP091(ctx context.Context, w *World) ([]Outcome, error) {
+	dir := filepath.Join(w.Cache.Dir, "amqp091-go")
+	excluded, err := ReadExclusions("amqp091-go")
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"tool", "test2json", "./integration.test", "-test.v=test2json", "-test.timeout=9m"}
+	if len(excluded) > 0 {
+		args = append(args, "-test.skip=^("+strings.Join(excluded.Names(), "|")+")$")
+	}
+	cmd := w.Command(ctx, dir, "go", args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	outcomes := ParseGoTest(string(out))
+	for _, name := range excluded.Names() {
+		outcomes = append(outcomes, Outcome{name, Skipped, ""})
+	}
+	if err != nil && passed(outcomes) {
+		return outcomes, fmt.Errorf("%w\n%s%s", err, tail(string(out), 30), stderr.String())
+	}
+	return outcomes, nil
+}

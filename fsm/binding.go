@@ -91,8 +91,8 @@ func (s *State) bind(ch *channel, c *Bind) *refusal {
 		return r
 	}
 	table := tableOf(c.Arguments)
-	if err := route.CheckArguments(source.kind, table); err != nil {
-		return refuse(PreconditionFailed, "%v", err)
+	if fault := route.CheckArguments(source.kind, table); fault != "" {
+		return refuse(PreconditionFailed, "%s", fault)
 	}
 	if dest.inbound().find(source, c.Key, table) == nil {
 		s.addBinding(&binding{
@@ -127,6 +127,9 @@ func (s *State) bindingEnds(ses *session, c *Unbind) (source *exchange, dest tar
 	if c.Source == "" || c.ToExchange && c.Destination == "" {
 		return nil, target{}, onDefaultExchange()
 	}
+	if source = v.exchanges[c.Source]; source == nil {
+		return nil, target{}, noExchange(c.Source, v)
+	}
 	if c.ToExchange {
 		dest.exchange = v.exchanges[c.Destination]
 		if dest.exchange == nil {
@@ -134,9 +137,6 @@ func (s *State) bindingEnds(ses *session, c *Unbind) (source *exchange, dest tar
 		}
 	} else if dest.queue, r = ses.queue(c.Destination); r != nil {
 		return nil, target{}, r
-	}
-	if source = v.exchanges[c.Source]; source == nil {
-		return nil, target{}, noExchange(c.Source, v)
 	}
 	return source, dest, nil
 }

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"math"
 	"slices"
 
 	"github.com/triagemq/triagemq/fsm/content"
@@ -20,6 +21,7 @@ type consumer struct {
 	grantBytes    int64  // may be below 0 by one message
 	timeoutMillis int64  // how long it may hold a message; 0 = for ever
 	held          int    // derived
+	standsBy      bool   // another one of its queue is the only one served, or is to be (derived)
 
 	// In the queue's ring while waiting.
 	waiting    bool
@@ -28,7 +30,7 @@ type consumer struct {
 
 // canTake reports whether a message may be delivered now. Limits may have been lowered below what is held: credit is then negative.
 func (c *consumer) canTake() bool {
-	if c.grantMessages <= 0 || c.grantBytes <= 0 {
+	if c.standsBy || c.grantMessages <= 0 || c.grantBytes <= 0 {
 		return false
 	}
 	if c.noAck {
@@ -100,6 +102,7 @@ func (s *State) consume(ch *channel, c *Consume) *refusal {
 	s.touch(n)
 	s.touch(q)
 	ch.reply(s, KindConsume, c.NoWait, Effect{Consumer: c.Tag})
+	s.chooseActive(q)
 	s.offer(n)
 	return nil
 }
@@ -126,7 +129,7 @@ func (ch *channel) checkConsume(c *Consume) (q *queue, timeoutMillis, priority i
 		return nil, 0, 0, refuse(PreconditionFailed, "a consumer needs a tag")
 	case ch.byTag[c.Tag] != nil:
 		return nil, 0, 0, refuseSession(NotAllowed, "attempt to reuse consumer tag '%s'", c.Tag)
-	case q.exclusive != nil, c.Exclusive && len(q.consumers) > 0:
+	case q.exclusive != nil, c.Exclusive && (len(q.consumers) > 0 || q.args.singleActive):
 		return nil, 0, 0, refuse(AccessRefused, "%s in exclusive use", label)
 	}
 	timeoutMillis, priority, r = parseConsumeArguments(tableOf(c.Arguments), q, label)
@@ -136,7 +139,7 @@ func (ch *channel) checkConsume(c *Consume) (q *queue, timeoutMillis, priority i
 func parseConsumeArguments(t content.Table, q *queue, label string) (timeoutMillis, priority int64, r *refusal) {
 	p := argumentParser{table: t, label: label}
 	timeoutMillis = p.integer(argConsumerTimeout, 0, maxMillis, q.args.consumerTimeout)
-	priority = p.integer("x-priority", -maxMillis, maxMillis, 0)
+	priority = p.integer(argPriority, math.MinInt64, math.MaxInt64, 0)
 	return timeoutMillis, priority, p.refusal
 }
 
@@ -181,6 +184,7 @@ func (s *State) removeConsumer(c *consumer) {
 	q.vhost.consumers--
 	s.touch(q)
 	s.forget(c)
+	s.leaveLine(c)
 	if span := q.args.consumerTimeout; c.held > 0 && span > 0 && (c.timeoutMillis == 0 || c.timeoutMillis > span) {
 		s.arm(ch, s.nowMillis) // from here on the queue's shorter time-out counts for what it held
 	}

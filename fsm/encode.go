@@ -183,6 +183,11 @@ func (q *queue) encode(dst []byte) []byte {
 		exclusive = q.exclusive.serial
 	}
 	dst = putUint(dst, exclusive)
+	active := uint64(0)
+	if q.active != nil {
+		active = q.active.serial
+	}
+	dst = putUint(dst, active)
 	for c := q.waiting.first; c != nil; c = c.next {
 		dst = putUint(dst, c.serial)
 	}

@@ -124,7 +124,7 @@ func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange,
 func checkAlternate(arguments content.Table, label string) *refusal {
 	v, there := arguments.Get(argAlternate)
 	if _, isText := v.(string); there && !isText {
-		return refuse(PreconditionFailed, "invalid type '%s' for arg '%s' in %s", content.TypeName(v), argAlternate, label)
+		return invalidNameType(v, argAlternate, label)
 	}
 	return nil
 }

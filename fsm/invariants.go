@@ -18,6 +18,7 @@ func (s *State) Check() error {
 	for _, q := range k.all.queues {
 		k.checkQueue(q)
 		k.checkRing(q)
+		k.checkActive(q)
 	}
 	k.checkConsumers()
 	k.checkHolds()
@@ -136,6 +137,26 @@ func (k *checker) shedding(q *queue) (remainders int) {
 		}
 	}
 	return remainders
+}
+
+// checkActive verifies that exactly one consumer of a queue with a single active one is so, that it is the first in line or still holds something, and
+// that the others are not served.
+func (k *checker) checkActive(q *queue) {
+	if !q.args.singleActive {
+		if q.active != nil {
+			k.failf("queue %d has an active consumer and serves all", q.serial)
+		}
+		return
+	}
+	first := q.firstInLine()
+	if (q.active == nil) != (first == nil) || q.active != nil && (!slices.Contains(q.consumers, q.active) || q.active != first && q.active.held == 0) {
+		k.failf("queue %d has the wrong active consumer", q.serial)
+	}
+	for _, c := range q.consumers {
+		if c.standsBy != (c != q.active || c != first) || c.standsBy && c.waiting {
+			k.failf("consumer %d stands by: %v, waits: %v", c.serial, c.standsBy, c.waiting)
+		}
+	}
 }
 
 // checkRing verifies that whoever can take a message waits, that nobody could where messages are ready, and the links.

@@ -23,6 +23,7 @@ type queue struct {
 	parts       []*part     // oldest first; the last one takes new messages
 	consumers   []*consumer // in order of serial
 	exclusive   *consumer   // the only one, by its own wish
+	active      *consumer   // with x-single-active-consumer: the one served; nil where there is none
 	hadConsumer bool        // auto-delete waits for the first one
 	waiting     ring        // consumers that may take a message
 

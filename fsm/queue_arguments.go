@@ -71,6 +71,7 @@ const (
 	argDelayedRetry    = "x-delayed-retry-type"
 	argDelayedRetryMin = "x-delayed-retry-min"
 	argDelayedRetryMax = "x-delayed-retry-max"
+	argPriority        = "x-priority" // of a consumer
 )
 
 const (
@@ -92,8 +93,6 @@ var comparedQueueArguments = [...]string{
 // unsupportedQueueArguments would change what a queue does; ignoring them would lose or keep messages against their publisher's will.
 var unsupportedQueueArguments = [...]string{
 	argMessageTTL, argExpires,
-	argDeadStrategy,
-	argSingleActive,
 	argDelayedRetry, argDelayedRetryMin, argDelayedRetryMax,
 	"x-message-deduplication",
 }
@@ -124,7 +123,7 @@ func parseQueueArguments(t content.Table, label string) (queueArguments, *refusa
 	case "quorum":
 		a.deliveryLimit = deliveryLimitQuorum
 	default:
-		p.fail(argQueueType, fmt.Sprintf("queue type '%s' is not supported, classic and quorum are", kind))
+		p.fail(argQueueType, fmt.Sprintf("\"unsupported queue type '%s'\"", kind))
 	}
 	a.priorityMax = int(p.integer(argMaxPriority, 0, priorityMaxMax, int64(a.priorityMax)))
 	a.deliveryLimit = p.integer(argDeliveryLimit, -1, math.MaxInt64, a.deliveryLimit)
@@ -132,7 +131,7 @@ func parseQueueArguments(t content.Table, label string) (queueArguments, *refusa
 	a.deadExchange, a.deadLetter = p.text(argDeadExchange)
 	a.deadKey, a.deadKeySet = p.text(argDeadKey)
 	if a.deadKeySet && !a.deadLetter {
-		p.fail(argDeadKey, "a dead-letter routing key needs a dead-letter exchange")
+		p.fail(argDeadKey, "routing_key_but_no_dlx_defined")
 	}
 	p.choice(argDeadStrategy, deadStrategyNames[:])
 	a.messageTTL = p.integer(argMessageTTL, 0, expiryMillisMax, a.messageTTL)
@@ -154,9 +153,11 @@ type argumentParser struct {
 	refusal *refusal
 }
 
-func (p *argumentParser) fail(name, why string) {
+func (p *argumentParser) fail(name, why string) { p.fault(invalidArgument(name, p.label, why)) }
+
+func (p *argumentParser) fault(r *refusal) {
 	if p.refusal == nil {
-		p.refusal = invalidArgument(name, p.label, why)
+		p.refusal = r
 	}
 }
 
@@ -166,8 +167,13 @@ func (p *argumentParser) text(name string) (value string, ok bool) {
 		return "", false
 	}
 	value, isText := v.(string)
-	if !isText || len(value) > ShortStringBytesMax {
-		p.fail(name, "expected a string of at most 255 bytes, got type '"+content.TypeName(v)+"'")
+	switch {
+	case !isText && name == argDeadExchange: // RabbitMQ has words of its own for names
+		p.fault(invalidNameType(v, name, p.label))
+	case !isText:
+		p.fail(name, "{unacceptable_type,"+content.TypeName(v)+"}")
+	case len(value) > ShortStringBytesMax:
+		p.fail(name, fmt.Sprintf("a string of %d bytes, at most %d are allowed", len(value), ShortStringBytesMax))
 	}
 	return value, true
 }
@@ -180,17 +186,27 @@ func (p *argumentParser) choice(name string, allowed []string) int {
 	}
 	i := slices.Index(allowed, value)
 	if i < 0 {
-		p.fail(name, fmt.Sprintf("'%s' is none of %s", value, strings.Join(allowed, ", ")))
+		p.fail(name, noneOf(name, value, allowed))
 		return 0
 	}
 	return i
+}
+
+func noneOf(name, value string, allowed []string) string {
+	switch name { // RabbitMQ's words
+	case argOverflow:
+		return "invalid_overflow"
+	case argDeadStrategy:
+		return "invalid_dlx_strategy"
+	}
+	return fmt.Sprintf("'%s' is none of %s", value, strings.Join(allowed, ", "))
 }
 
 func (p *argumentParser) flag(name string) bool {
 	v, ok := p.table.Get(name)
 	value, isFlag := v.(bool)
 	if ok && !isFlag {
-		p.fail(name, "expected a boolean, got type '"+content.TypeName(v)+"'")
+		p.fail(name, "{unacceptable_type,"+content.TypeName(v)+"}")
 	}
 	return value
 }
@@ -202,14 +218,33 @@ func (p *argumentParser) integer(name string, low, high, absent int64) int64 {
 	}
 	n, isInteger := content.Integer(v)
 	if !isInteger {
-		p.fail(name, "expected an integer, got type '"+content.TypeName(v)+"'")
+		p.fail(name, `"expected integer, got `+content.TypeName(v)+`"`)
 		return absent
 	}
-	if n < low || n > high {
-		p.fail(name, fmt.Sprintf("%d is not between %d and %d", n, low, high))
-		return absent
+	switch {
+	case n == 0 && low == 1:
+		p.fail(name, "{value_zero,0}")
+	case n < low:
+		p.fail(name, fmt.Sprintf("{value_negative,%d}", n))
+	case n > high:
+		p.fail(name, fmt.Sprintf("{%s,%d}", beyond(name), n))
+	default:
+		return n
 	}
-	return n
+	return absent
+}
+
+// beyond is RabbitMQ's word for an integer that is too large.
+func beyond(name string) string {
+	if name == argMaxPriority {
+		return "max_value_exceeded"
+	}
+	return "value_too_large"
+}
+
+// invalidNameType refuses an argument that should name an exchange.
+func invalidNameType(v any, name, label string) *refusal {
+	return refuse(PreconditionFailed, "invalid type '%s' for arg '%s' in %s", content.TypeName(v), name, label)
 }
 
 // equivalentArguments compares the arguments that matter by value, as RabbitMQ does and in its words.

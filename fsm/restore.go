@@ -134,6 +134,7 @@ type restorer struct {
 	consumers map[uint64]*consumer
 	rings     map[*queue][]uint64 // consumers waiting, not yet read
 	exclusive map[*queue]uint64
+	active    map[*queue]uint64
 	voids     map[*channel][]uint64
 	parked    map[uint64]*parked // by delivery id
 	settling  map[uint64][]*remainder
@@ -142,7 +143,7 @@ type restorer struct {
 func (s *State) restoreObjects(b []byte) error {
 	r := &restorer{
 		snapshotReader: snapshotReader{b: b}, s: s, vhosts: s.vhosts, sessions: make(map[uint64]*session), channels: make(map[uint64]*channel),
-		consumers: make(map[uint64]*consumer), rings: make(map[*queue][]uint64), exclusive: make(map[*queue]uint64),
+		consumers: make(map[uint64]*consumer), rings: make(map[*queue][]uint64), exclusive: make(map[*queue]uint64), active: make(map[*queue]uint64),
 		voids: make(map[*channel][]uint64), parked: make(map[uint64]*parked), settling: make(map[uint64][]*remainder),
 	}
 	s.applied = r.uint(math.MaxUint64)
@@ -303,6 +304,7 @@ func (r *restorer) queue() {
 	q.arguments = r.table()
 	r.parts(q)
 	r.exclusive[q] = r.uint(r.s.lastSerial)
+	r.active[q] = r.uint(r.s.lastSerial)
 	for c := r.uint(r.s.lastSerial); c != 0; c = r.uint(r.s.lastSerial) {
 		r.rings[q] = append(r.rings[q], c)
 	}
@@ -396,6 +398,15 @@ func (r *restorer) link(remainders []remainderRecord) {
 			r.fail(errSnapshotReference)
 			return
 		}
+	}
+	//fsm:unordered queues do not affect one another
+	for q, serial := range r.active {
+		q.active = r.consumers[serial]
+		if (q.active != nil) != (q.args.singleActive && len(q.consumers) > 0) || q.active != nil && q.active.queue != q {
+			r.fail(errSnapshotReference)
+			return
+		}
+		q.standBy()
 	}
 	for _, record := range remainders {
 		r.remainder(&record)

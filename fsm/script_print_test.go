@@ -196,6 +196,11 @@ func (c *scriptCluster) show(s *State, l *scriptLine) string {
 			fmt.Fprintf(&text, "%s%s ready=%d held=%d bytes=%d consumers=%d%s\n", inVHost(q.VHost), q.Name, q.Ready, q.Held, q.Bytes, q.Consumers,
 				flagNames("transient", !q.Durable, "exclusive", q.Exclusive, "auto-delete", q.AutoDelete, "owner="+q.Owner, q.Owner != ""))
 		}
+	case "consumers":
+		for _, consumer := range s.gather().consumers {
+			fmt.Fprintf(&text, "%s %s%s priority=%d held=%d%s\n", consumer.queue.name, at(consumer.channel.ref()), consumer.tag, consumer.priority,
+				consumer.held, flagNames("active", consumer.isActive(), "stands-by", consumer.standsBy))
+		}
 	case "sessions":
 		for _, v := range s.Sessions() {
 			fmt.Fprintf(&text, "%s: %d vhost=%s user=%s name=%s channels=%d\n", originName(v.Origin), v.Conn, v.VHost, v.User, v.Name, v.Channels)

@@ -129,6 +129,9 @@ func (s *State) release(ch *channel, serial uint64) {
 	} else if c != nil {
 		s.offer(c)
 	}
+	if c != nil {
+		s.settledOne(c)
+	}
 }
 
 // giveBack returns a held entry to its place, unless it has failed too often.

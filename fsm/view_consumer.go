@@ -41,6 +41,6 @@ func (s *State) ChannelConsumers(key SessionKey, number uint16) []ConsumerView {
 func (c *consumer) view() ConsumerView {
 	return ConsumerView{
 		VHost: c.queue.vhost.name, Queue: c.queue.name, Tag: c.tag, Session: c.channel.session.key(), Channel: c.channel.number,
-		NoAck: c.noAck, Exclusive: c.queue.exclusive == c, Active: true, Prefetch: c.limit, Priority: c.priority,
+		NoAck: c.noAck, Exclusive: c.queue.exclusive == c, Active: c.isActive(), Prefetch: c.limit, Priority: c.priority,
 	}
 }

@@ -39,20 +39,20 @@ type headersBinding struct {
 	held    int
 }
 
-// CheckArguments reports why arguments cannot be those of a binding of that kind of exchange (406 to an AMQP client).
-func CheckArguments(kind Kind, args content.Table) error {
+// CheckArguments says in RabbitMQ's words why arguments cannot be those of a binding of that kind of exchange (406 to an AMQP client); "" if they can.
+func CheckArguments(kind Kind, args content.Table) (fault string) {
 	v, ok := args.Get(matchArgument)
 	if kind != Headers || !ok {
-		return nil
+		return ""
 	}
 	s, ok := v.(string)
 	if !ok {
-		return fmt.Errorf("invalid type of argument %s: a string is expected", matchArgument)
+		return fmt.Sprintf("Invalid %s field type %s (value %v); expected longstr", matchArgument, content.TypeName(v), v)
 	}
 	if !slices.Contains([]string{"all", "any", "all-with-x", "any-with-x"}, s) {
-		return fmt.Errorf("invalid %s field value %q; expected all, any, all-with-x, or any-with-x", matchArgument, s)
+		return fmt.Sprintf("Invalid %s field value <<%q>>; expected all, any, all-with-x, or any-with-x", matchArgument, s)
 	}
-	return nil
+	return ""
 }
 
 func (m *headers) Bind(key string, args content.Table, dest Dest) bool {

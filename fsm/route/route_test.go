@@ -256,19 +256,19 @@ func TestHeadersCallsTableAtMostOnce(t *testing.T) {
 func TestCheckArguments(t *testing.T) {
 	with := func(v any) content.Table { return content.Table{{Name: "x-match", Value: v}} }
 	for _, mode := range []any{"all", "any", "all-with-x", "any-with-x"} {
-		if err := CheckArguments(Headers, with(mode)); err != nil {
+		if err := CheckArguments(Headers, with(mode)); err != "" {
 			t.Errorf("x-match %v: %v", mode, err)
 		}
 	}
 	for _, mode := range []any{"some", "", int32(1), nil, []byte("any")} {
-		if CheckArguments(Headers, with(mode)) == nil {
+		if CheckArguments(Headers, with(mode)) == "" {
 			t.Errorf("x-match %v is accepted", mode)
 		}
-		if err := CheckArguments(Topic, with(mode)); err != nil {
+		if err := CheckArguments(Topic, with(mode)); err != "" {
 			t.Errorf("a topic exchange minds x-match: %v", err)
 		}
 	}
-	if err := CheckArguments(Headers, nil); err != nil {
+	if err := CheckArguments(Headers, nil); err != "" {
 		t.Error(err)
 	}
 }

@@ -12,6 +12,7 @@ const (
 	reasonRejected      = "rejected"
 	reasonDeliveryLimit = "delivery_limit"
 	reasonMaxLen        = "maxlen"
+	reasonExpired       = "expired"
 )
 
 // deadQueueName is the queue of every virtual host that takes what reached its delivery limit and has nowhere else to go. It comes into being when it is
@@ -59,7 +60,7 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 	if len(queues) > 0 {
 		dead := store.Content{Exchange: exchange, RoutingKey: key, Properties: properties, Body: m.Body}
 		published, _ := content.Scan(m.Properties) // validated when it was published; what this queue made of the priority ends with it
-		s.enqueue(queues, dead, published.Priority, fromDeadLetter|copies.traits)
+		s.enqueue(queues, dead, terms{priority: published.Priority, ttlMillis: noTTL, traits: fromDeadLetter | copies.traits})
 	}
 }
 

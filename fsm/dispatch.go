@@ -31,7 +31,7 @@ func (s *State) dispatch(q *queue) {
 			continue
 		}
 		p, e, ok := s.front(q)
-		if !ok {
+		if !ok || s.overdue(e) {
 			return
 		}
 		s.deliver(p, e, c)
@@ -103,7 +103,7 @@ func (s *State) get(ch *channel, c *Get) *refusal {
 		return r
 	}
 	p, e, ok := s.front(q)
-	if !ok {
+	if !ok || s.overdue(e) {
 		s.countQueue(q, GetEmptyCount)
 		ch.reply(s, KindGet, false, Effect{Empty: true})
 		return nil

@@ -145,6 +145,7 @@ func (s *State) applyBatch(it *item) {
 		rest = next
 		s.applyCommand(o, kind, ref, payload)
 		s.dispatchWoken()
+		s.fireDue()
 	}
 	if s.mine == o {
 		s.emitNode(Effect{Kind: BatchApplied, Seq: it.seq})

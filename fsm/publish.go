@@ -68,7 +68,7 @@ func (s *State) applyPublish(ch *channel, c *Publish, found *content.Summary) *r
 		queues = nil // a nack means that it is nowhere
 	}
 	if len(queues) > 0 {
-		s.enqueue(queues, m, c.Priority, copies.traits)
+		s.enqueue(queues, m, terms{priority: c.Priority, ttlMillis: ttlOf(found), traits: copies.traits})
 	}
 	s.deadLetterRefused(full, &m)
 	if c.Confirm != 0 {
@@ -226,13 +226,22 @@ const traitBits = 2
 
 func traitsOf(id store.ID) traits { return traits(id.Ordinal) & (1<<traitBits - 1) }
 
+// terms are what a message asks of every queue that it goes to.
+type terms struct {
+	priority  uint8
+	ttlMillis int64 // noTTL: none of its own
+	traits    traits
+}
+
 // enqueue puts a message into queues, all of them: nothing can refuse it any more. Those with drop-head shed what that is too much, later.
-func (s *State) enqueue(queues []*queue, c store.Content, priority uint8, known traits) {
+func (s *State) enqueue(queues []*queue, c store.Content, t terms) {
 	m := s.store.Put(c)
 	for _, q := range queues {
 		s.ordinal++
-		id := store.ID{Index: s.index, Ordinal: s.ordinal<<traitBits | uint32(known)}
-		q.newest().messages.Push(m, id, store.Placement{Priority: q.args.clamp(priority)})
+		id := store.ID{Index: s.index, Ordinal: s.ordinal<<traitBits | uint32(t.traits)}
+		q.newest().messages.Push(m, id, store.Placement{
+			Priority: q.args.clamp(t.priority), ExpiresMillis: s.expiryMillis(q, t.ttlMillis),
+		})
 		s.count(&q.meter, q.serial, PublishCount, 1)
 		s.wake(q)
 	}

@@ -19,6 +19,7 @@ import (
 //	verify [voters=N] NODE=good|bad …      reports for the last Mark: what the replica really has, or something else
 //	batch NODE [boot=N] [seq=N]            begins a batch of this number, which the commands after it join
 //	again                                  the entry of the block before once more
+//	wait +DURATION                         the entry is of so much later, with no tick
 //	quiet                                  of this block's effects print only how many there are
 //
 // Commands of an origin, addressed [NODE[/BOOT]:]CONN[.CHANNEL[#INCARNATION]] (NODE is the first opened where left out, its newest boot; INCARNATION the
@@ -248,6 +249,8 @@ func (e *entryBuilder) add(l *scriptLine) {
 	case "tick":
 		c.advance(l)
 		e.item(AppendTick(nil))
+	case "wait":
+		c.advance(l)
 	case "mark":
 		e.item(AppendMark(nil))
 	case "level":

@@ -117,6 +117,7 @@ func (s *State) Apply(index uint64, entry []byte) {
 	mustDecode(index, err)
 	s.nowMillis = max(s.nowMillis, timeMillis)
 	s.index, s.ordinal, s.budget = index, 0, s.limits.bulkMoves
+	s.fireDue()
 	for {
 		it, ok, err := items.next()
 		mustDecode(index, err)
@@ -161,6 +162,7 @@ func (s *State) applyItem(it *item) {
 		s.raiseLevel(it.level)
 	}
 	s.dispatchWoken()
+	s.fireDue()
 }
 
 // Applied is the index of the last entry applied or restored.

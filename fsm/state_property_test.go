@@ -268,8 +268,8 @@ func (g *entryGenerator) queueArguments() []byte {
 	add(argDeliveryLimit, int32(0), int32(1), int32(2), "many")
 	add(argConsumerTimeout, int32(0), int32(700), int32(3000), int32(-1))
 	add(argQueueType, "classic", "quorum", "stream")
-	add("x-message-ttl", int32(5))
 	add(argSingleActive, true, true, false, "yes")
+	add(argMessageTTL, int32(0), int32(5), int32(800), int32(-1))
 	add(argMaxLength, int32(0), int32(1), int32(2), int64(5), int32(-1))
 	add(argMaxLengthBytes, int32(0), int32(10), int32(30))
 	add(argOverflow, "drop-head", "reject-publish", "reject-publish-dlx", "reject")
@@ -381,7 +381,7 @@ func (g *entryGenerator) publish(ref Ref) Command {
 	}
 	if g.flag("expiration") {
 		p.Has |= content.HasExpiration
-		p.Expiration = "1000"
+		p.Expiration = oneOf(g, []string{"0", "300", "1000"})
 	}
 	exchange := g.exchangeName()
 	if g.chance("default exchange", 60) {

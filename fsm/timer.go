@@ -103,10 +103,11 @@ func (s *State) NextDeadline() (millis int64, ok bool) {
 	if len(s.remainders) > 0 {
 		return s.nowMillis, true
 	}
-	if len(s.timers) > 0 {
-		return s.timers[0].deadlineMillis, true
+	millis, ok = s.store.NextDue()
+	if len(s.timers) > 0 && (!ok || s.timers[0].deadlineMillis < millis) {
+		millis, ok = s.timers[0].deadlineMillis, true
 	}
-	return 0, false
+	return millis, ok
 }
 
 // tick fires the deadlines that have passed and continues what was left over.

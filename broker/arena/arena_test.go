@@ -195,7 +195,7 @@ func BenchmarkMillionMessages(b *testing.B) {
 		q := s.Queue(1)
 		for i := range uint64(messages) {
 			m := s.Put(content)
-			q.Push(m, store.ID{Index: i + 1}, 0)
+			q.Push(m, store.ID{Index: i + 1}, store.Placement{})
 			s.Release(m)
 		}
 		b.StopTimer()

@@ -108,11 +108,10 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 	if err != nil {
 		return &exception{syntaxError, err.Error(), method}
 	}
-	if summary.Expiration != nil && !isMillis(summary.Expiration) {
-		return exceptionf(preconditionFailed, method, "invalid expiration '%s'", summary.Expiration)
-	}
-	if summary.Expiration != nil { // better refused than kept for ever
-		return exceptionf(preconditionFailed, method, "message TTL is not supported by this version")
+	if summary.Expiration != nil {
+		if _, fault := content.ExpirationMillis(summary.Expiration); fault != "" {
+			return exceptionf(preconditionFailed, method, "invalid expiration '%s': %s", summary.Expiration, fault)
+		}
 	}
 	if string(summary.ReplyTo) == directReplyTo {
 		return noDirectReplyTo(method)
@@ -147,19 +146,6 @@ func checkCopies(headers []byte) *exception {
 		}
 	}
 	return nil
-}
-
-// isMillis accepts what RabbitMQ does: a non-negative integer in decimal.
-func isMillis(b []byte) bool {
-	if len(b) == 0 || len(b) > 18 {
-		return false
-	}
-	for _, digit := range b {
-		if digit < '0' || digit > '9' {
-			return false
-		}
-	}
-	return true
 }
 
 // beginPublish writes the command's head. From here on the publish counts: in confirm mode it has a number.

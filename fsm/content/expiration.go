@@ -1,0 +1,32 @@
+package content
+
+import "strconv"
+
+// expirationMillisMax is RabbitMQ's limit of the property expiration, about 49 days.
+const expirationMillisMax = 1<<32 - 1
+
+// ExpirationMillis reads the property expiration, a decimal number of milliseconds from 0 to 2^32-1. fault is "" where it is one, and otherwise says what is
+// wrong in RabbitMQ's words. It does not allocate unless there is a fault.
+func ExpirationMillis(b []byte) (millis int64, fault string) {
+	digits := b
+	if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
+		digits = b[1:]
+	}
+	n := 0
+	for n < len(digits) && digits[n] >= '0' && digits[n] <= '9' {
+		millis = min(millis*10+int64(digits[n]-'0'), expirationMillisMax+1)
+		n++
+	}
+	number := b[:len(b)-len(digits)+n]
+	switch {
+	case n == 0:
+		return 0, "no_integer"
+	case n < len(digits):
+		return 0, "{leftover_string," + strconv.Quote(string(digits[n:])) + "}"
+	case b[0] == '-' && millis > 0:
+		return 0, "{value_negative," + string(number) + "}"
+	case millis > expirationMillisMax:
+		return 0, "{value_too_big," + string(number) + "}"
+	}
+	return millis, ""
+}

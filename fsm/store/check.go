@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"slices"
 )
 
@@ -196,6 +197,7 @@ func (c *checker) delayed(q *Queue) (n int) {
 func (c *checker) timers() {
 	s, t := c.s, &c.s.timers
 	waiting := make(map[Entry]bool)
+	//fsm:unordered a set
 	for e := range c.place {
 		if s.entries.at(uint32(e)).deadline(s) != 0 {
 			waiting[e] = true
@@ -215,7 +217,7 @@ func (c *checker) timers() {
 			c.fault("the first node of the timers is stale")
 		}
 	}
-	for e := range waiting {
+	for _, e := range slices.Sorted(maps.Keys(waiting)) {
 		c.fault("entry %d waits for a time and has no timer", e)
 	}
 }

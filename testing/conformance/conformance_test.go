@@ -20,6 +20,8 @@ import (
 func suites() []Suite {
 	return []Suite{
 		suiteAMQP091(),
+		suiteAMQPLib(),
+		suiteAMQPLibOwn(),
 		suiteAMQPTools(),
 	}
 }

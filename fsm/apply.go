@@ -71,6 +71,10 @@ func (s *State) applyOnChannel(ch *channel, kind CommandKind, ref Ref, payload [
 	case KindRecover:
 		s.recover(ch)
 		return nil
+	case KindTx:
+		var c Tx
+		s.decoded(c.decode(ref, payload))
+		return s.applyTx(ch, &c)
 	}
 	return s.applyTopology(ch, kind, ref, payload)
 }

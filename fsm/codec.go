@@ -19,6 +19,7 @@ var (
 	errFlags     = errors.New("an unknown flag is set")
 	errTooLong   = errors.New("longer than a command may be")
 	errKind      = errors.New("unknown kind")
+	errRef       = errors.New("a command of another channel")
 	errValue     = errors.New("a number is out of its range")
 )
 
@@ -289,6 +290,8 @@ func newCommand(kind CommandKind) decodable {
 		return new(Nack)
 	case KindRecover:
 		return new(Recover)
+	case KindTx:
+		return new(Tx)
 	case KindCreateVHost:
 		return new(CreateVHost)
 	case KindDeleteVHost:

@@ -205,3 +205,69 @@ func (c *Recover) decode(ref Ref, payload []byte) error {
 	*c = Recover{Ref: ref}
 	return r.end(KindRecover)
 }
+
+// TxSizeBytes is the size of an encoded Tx whose commands have that many bytes.
+func TxSizeBytes(commandsSizeBytes int) int { return commandHeadSize + 4 + commandsSizeBytes }
+
+// Append implements Command.
+func (c *Tx) Append(dst []byte) []byte {
+	start := len(dst)
+	dst = beginCommand(dst, KindTx, c.Ref)
+	count := uint32(0)
+	for rest, ok := c.Commands, true; ok; count++ {
+		_, rest, ok = NextCommand(rest)
+	}
+	dst = binary.BigEndian.AppendUint32(dst, count-1)
+	dst = append(dst, c.Commands...)
+	return endCommand(dst, start, 0)
+}
+
+// decode does not allocate but for what the commands allocate: they alias the payload.
+func (c *Tx) decode(ref Ref, payload []byte) error {
+	r := fieldReader{b: payload}
+	left := r.uint32()
+	*c = Tx{Ref: ref, Commands: r.rest()}
+	if left > TxCommandsMax {
+		r.err = errTooLong
+	}
+	for rest := c.Commands; r.err == nil && len(rest) > 0; left-- {
+		if left == 0 {
+			r.err = errTrailing
+			break
+		}
+		rest, r.err = nextInTx(rest, ref)
+	}
+	if r.err == nil && left > 0 {
+		r.err = errTruncated
+	}
+	return r.end(KindTx)
+}
+
+// nextInTx checks the first of a transaction's commands.
+func nextInTx(commands []byte, ref Ref) (rest []byte, err error) {
+	kind, inner, payload, rest, err := decodeCommandHead(commands)
+	switch {
+	case err != nil:
+		return nil, err
+	case inner != ref:
+		return nil, errRef
+	}
+	return rest, checkInTx(kind, ref, payload)
+}
+
+func checkInTx(kind CommandKind, ref Ref, payload []byte) error {
+	switch kind {
+	case KindPublish:
+		var c Publish
+		if err := c.decode(ref, payload); err != nil {
+			return err
+		}
+		if c.Confirm != 0 {
+			return errValue
+		}
+		return nil
+	case KindAck, KindNack:
+		return checkCommand(kind, ref, payload)
+	}
+	return errKind
+}

@@ -49,7 +49,49 @@ func drawCommand(t *rapid.T, kind CommandKind) decodable {
 	for i := range v.NumField() {
 		drawField(t, kind, v.Type().Field(i).Name, v.Field(i))
 	}
+	if tx, ok := c.(*Tx); ok {
+		tx.Commands = drawTxCommands(t, tx.Ref)
+	}
 	return c
+}
+
+// drawTxCommands draws what a transaction may hold.
+func drawTxCommands(t *rapid.T, ref Ref) (commands []byte) {
+	for range rapid.IntRange(0, 4).Draw(t, "commands") {
+		c := drawCommand(t, rapid.SampledFrom([]CommandKind{KindPublish, KindAck, KindNack}).Draw(t, "command"))
+		reflect.ValueOf(c).Elem().FieldByName("Ref").Set(reflect.ValueOf(ref))
+		if p, ok := c.(*Publish); ok {
+			p.Confirm = 0
+		}
+		commands = c.Append(commands)
+	}
+	return commands
+}
+
+// TestTxHoldsOnlyItsOwn refuses what the door must not put into a transaction.
+func TestTxHoldsOnlyItsOwn(t *testing.T) {
+	ref, other := Ref{Conn: 1, Channel: 1, Incarnation: 1}, Ref{Conn: 1, Channel: 2, Incarnation: 1}
+	many := bytes.Repeat((&Ack{Ref: ref, Tag: 1}).Append(nil), TxCommandsMax+1)
+	for _, c := range []struct {
+		name     string
+		commands []byte
+		want     error
+	}{
+		{"of another channel", (&Ack{Ref: other, Tag: 1}).Append(nil), errRef},
+		{"of another kind", (&Recover{Ref: ref}).Append(nil), errKind},
+		{"a transaction", (&Tx{Ref: ref}).Append(nil), errKind},
+		{"a publish with a confirm", (&Publish{Ref: ref, Confirm: 1, Properties: []byte{0, 0}}).Append(nil), errValue},
+		{"too many", many, errTooLong},
+		{"as many as may be", many[:len(many)/(TxCommandsMax+1)*TxCommandsMax], nil},
+	} {
+		_, _, payload, _, err := decodeCommandHead((&Tx{Ref: ref, Commands: c.commands}).Append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkCommand(KindTx, ref, payload); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
 }
 
 func drawField(t *rapid.T, kind CommandKind, name string, v reflect.Value) {
@@ -213,6 +255,12 @@ func exampleCommand(kind CommandKind) decodable {
 		if f := v.FieldByName(name); f.IsValid() {
 			f.SetBytes(table.Append(nil))
 		}
+	}
+	if f := v.FieldByName("Commands"); f.IsValid() {
+		ref := v.FieldByName("Ref").Interface().(Ref)
+		commands := (&Ack{Ref: ref, Tag: 7}).Append(nil)
+		commands = (&Publish{Ref: ref, RoutingKey: []byte("q"), Properties: []byte{0, 0}, Body: []byte("b")}).Append(commands)
+		f.SetBytes((&Nack{Ref: ref, Tag: 8}).Append(commands))
 	}
 	if f := v.FieldByName("Properties"); f.IsValid() {
 		properties := content.Properties{

@@ -31,6 +31,9 @@ const (
 	ShortStringBytesMax = 255
 )
 
+// TxCommandsMax bounds the publishes and settlements of one transaction: they are applied in one entry, which must not hold up the others for long.
+const TxCommandsMax = 100_000
+
 // CommandKind tells commands apart, in the log and in effects. Numbers are for ever.
 type CommandKind uint8
 
@@ -274,6 +277,14 @@ type Nack struct {
 
 // Recover is basic.recover with requeue: everything that the channel holds is returned.
 type Recover struct{ Ref Ref }
+
+// Tx is tx.commit: a transaction of one channel, all of it or nothing. Commands is a concatenation of encoded Publish, Ack and Nack of the same Ref, at
+// most TxCommandsMax, none of the publishes with a Confirm. What one of them would be refused for fails the channel, and none is carried out. Mandatory
+// messages come back before the reply.
+type Tx struct {
+	Ref      Ref
+	Commands []byte
+}
 
 // CreateVHost and DeleteVHost are operator calls (Ref.Conn 0).
 type CreateVHost struct {

@@ -70,6 +70,9 @@ func (s *State) shedFront(q *queue) {
 
 // accepting parts the queues that take a client's message from those that refuse it. Both slices are valid until the next call.
 func (s *State) accepting(queues []*queue, bodyBytes int) (accept, refuse []*queue) {
+	if s.committing {
+		return queues, nil // the transaction was checked as a whole
+	}
 	r := &s.router
 	for i, q := range queues {
 		if !q.refuses(bodyBytes) {

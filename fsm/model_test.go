@@ -160,6 +160,8 @@ func (r *modelRun) step() {
 		}
 	case roll < 66:
 		r.settle()
+	case roll < 69:
+		r.transaction()
 	case roll < 71:
 		r.purge()
 	case roll < 73:
@@ -188,6 +190,40 @@ func (r *modelRun) publish(n int) {
 		commands = append(commands, &Publish{Ref: r.channel, RoutingKey: []byte("q"), Priority: priority, Properties: []byte{0, 0}, Body: []byte(body)})
 	}
 	r.do(commands...)
+}
+
+// transaction publishes and acknowledges in one, or does neither: one in three has an unknown tag at a random place.
+func (r *modelRun) transaction() {
+	var commands [][]byte
+	add := func(c Command) { commands = append(commands, c.Append(nil)) }
+	ready := maps.Clone(r.model.ready)
+	for range 1 + r.random.IntN(4) {
+		r.published++
+		body := fmt.Sprint(r.published)
+		ready[body] = true
+		add(&Publish{Ref: r.channel, RoutingKey: []byte("q"), Properties: []byte{0, 0}, Body: []byte(body)})
+	}
+	held := maps.Clone(r.model.held)
+	for _, tag := range slices.Sorted(maps.Keys(held)) {
+		if r.random.IntN(2) == 0 {
+			add(&Ack{Ref: r.channel, Tag: tag})
+			delete(held, tag)
+		}
+	}
+	r.random.Shuffle(len(commands), func(i, j int) { commands[i], commands[j] = commands[j], commands[i] })
+	if r.random.IntN(3) > 0 {
+		r.model.ready, r.model.held = ready, held
+		r.do(&Tx{Ref: r.channel, Commands: slices.Concat(commands...)})
+		return
+	}
+	add(&Ack{Ref: r.channel, Tag: 1 << 40})
+	at := r.random.IntN(len(commands))
+	commands[at], commands[len(commands)-1] = commands[len(commands)-1], commands[at]
+	r.apply(&Tx{Ref: r.channel, Commands: slices.Concat(commands...)})
+	if r.effects[0].Kind != ChannelFailed {
+		r.t.Fatalf("a transaction with an unknown tag has the effects %+v", r.effects)
+	}
+	r.nextIncarnation()
 }
 
 func (r *modelRun) get() {

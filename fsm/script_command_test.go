@@ -26,6 +26,7 @@ import (
 // channel's newest):
 //
 //	session AT vhost=/ …, channel AT, publish AT key=q body=x …, and so on: see commandOf
+//	tx, commit: what stands between them is one transaction
 //	times=N repeats a command; {i} in a body is then the number of the repetition
 //
 // Looking, with no entry:
@@ -237,6 +238,10 @@ type entryBuilder struct {
 	open     bool // a batch is being filled
 	whole    []byte
 	quiet    bool
+
+	tx       bool // what follows goes into a transaction
+	txRef    Ref
+	txBuffer []byte
 }
 
 func (e *entryBuilder) add(l *scriptLine) {
@@ -265,6 +270,10 @@ func (e *entryBuilder) add(l *scriptLine) {
 		e.whole = c.lastEntry
 	case "quiet":
 		e.quiet = true
+	case "tx":
+		e.tx = true
+	case "commit":
+		e.commit()
 	default:
 		e.command(l)
 	}
@@ -286,8 +295,18 @@ func (e *entryBuilder) command(l *scriptLine) {
 		if p, ok := command.(*Publish); ok {
 			p.Body = bytes.ReplaceAll(p.Body, []byte("{i}"), strconv.AppendUint(nil, i+1, 10))
 		}
+		if e.tx {
+			e.txRef, e.txBuffer = ref, command.Append(e.txBuffer)
+			continue
+		}
 		e.commands = command.Append(e.commands)
 	}
+}
+
+// commit ends a transaction, which is one command.
+func (e *entryBuilder) commit() {
+	e.commands = (&Tx{Ref: e.txRef, Commands: e.txBuffer}).Append(e.commands)
+	e.tx, e.txBuffer = false, nil
 }
 
 func (e *entryBuilder) begin(o Origin, seq uint64) {

@@ -52,7 +52,7 @@ func (s *State) settleTag(ch *channel, tag uint64, multiple bool, how settlement
 	}
 	e, void, ok := ch.unacked.Take(tag)
 	if !ok {
-		return refuse(PreconditionFailed, "unknown delivery tag %d", tag)
+		return unknownTag(tag)
 	}
 	if void {
 		s.touch(ch)
@@ -70,6 +70,10 @@ func (s *State) settleTag(ch *channel, tag uint64, multiple bool, how settlement
 		s.settle(ch, e, how)
 	}
 	return nil
+}
+
+func unknownTag(tag uint64) *refusal {
+	return refuse(PreconditionFailed, "unknown delivery tag %d", tag)
 }
 
 // settleUpTo settles tags in order as far as the budget goes. What is left is taken from the channel all the same, in a remainder, which it returns.

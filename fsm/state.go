@@ -53,6 +53,8 @@ type State struct {
 	budget  int    // bulk moves that this entry may still make
 	woken   []*queue
 
+	committing bool // the commands are those of a transaction that nothing refuses
+
 	// Memory that is used again.
 	effect  Effect
 	publish Publish

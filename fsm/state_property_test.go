@@ -317,11 +317,32 @@ func (g *entryGenerator) command(o Origin) Command {
 	case roll <= 79:
 		return &SetQos{Ref: ref, Count: uint16(g.n("count", 0, 3)), Global: g.flag("global")}
 	case roll <= 81:
+		return g.transaction(ref)
+	case roll <= 82:
 		return &Recover{Ref: ref}
 	case roll <= 83:
 		return &Cancel{Ref: ref, Tag: "t", NoWait: g.flag("no-wait")}
 	}
 	return g.topologyCommand(ref)
+}
+
+func (g *entryGenerator) transaction(ref Ref) Command {
+	tx := &Tx{Ref: ref}
+	for n := g.n("commands", 0, 4); n > 0; n-- {
+		var c Command
+		switch g.n("in transaction", 1, 5) {
+		case 1:
+			c = &Ack{Ref: ref, Tag: g.tag(ref), Multiple: g.flag("multiple")}
+		case 2:
+			c = &Nack{Ref: ref, Tag: g.tag(ref), Multiple: g.flag("multiple"), Requeue: g.chance("requeue", 60)}
+		default:
+			p := g.publish(ref)
+			p.Confirm = 0
+			c = p
+		}
+		tx.Commands = c.Append(tx.Commands)
+	}
+	return tx
 }
 
 // opening opens what is not there yet, or not any more, as a client that goes on after an error does.
@@ -370,7 +391,7 @@ func (g *entryGenerator) tag(ref Ref) uint64 {
 	return uint64(g.n("tag", 0, 3))
 }
 
-func (g *entryGenerator) publish(ref Ref) Command {
+func (g *entryGenerator) publish(ref Ref) *Publish {
 	p := content.Properties{}
 	if g.flag("headers") {
 		p.Has |= content.HasHeaders

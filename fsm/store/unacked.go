@@ -53,6 +53,12 @@ func (u *Unacked) Take(tag uint64) (e Entry, void, ok bool) {
 	return e, void, true
 }
 
+// Has tells whether a tag is there, void ones included.
+func (u *Unacked) Has(tag uint64) bool {
+	_, ok := u.find(tag)
+	return ok
+}
+
 // TakeFirst removes the lowest tag if it is at most upTo.
 func (u *Unacked) TakeFirst(upTo uint64) (tag uint64, e Entry, void, ok bool) {
 	if u.first == len(u.deliveries) || u.deliveries[u.first].tag > upTo {

@@ -201,7 +201,7 @@ func TestOpenSessionRefused(t *testing.T) {
 func TestOperate(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, c *memCluster) {
 		n := c.nodes[1].node
-		create := func(ref fsm.Ref) fsm.Command { return &fsm.CreateVHost{Ref: ref, Name: "v"} }
+		create := func(ref fsm.Ref) fsm.Command { return &fsm.PutVHost{Ref: ref, Name: "v"} }
 		if _, err := n.Operate(t.Context(), create); err != nil {
 			t.Fatal(err)
 		}

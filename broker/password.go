@@ -35,7 +35,10 @@ const (
 	legacySaltBytes   = 4
 )
 
-var errPasswordHash = errors.New("broker: not a password hash")
+// ErrInvalid says that what an operator asked for makes no sense.
+var ErrInvalid = errors.New("invalid")
+
+var errPasswordHash = fmt.Errorf("%w password hash", ErrInvalid)
 
 // HashPassword hashes a password with a new salt. It takes about 100 ms. Any goroutine.
 func HashPassword(password string) (PasswordHash, error) {

@@ -99,3 +99,39 @@ func (n *Node) Counts() (counts fsm.Counts) {
 	n.replica.view(func(s *fsm.State) { counts = s.Counts() })
 	return counts
 }
+
+// Users lists the users by name. Their hashes are secrets.
+func (n *Node) Users() (users []fsm.UserView) {
+	n.replica.view(func(s *fsm.State) { users = s.Users() })
+	return users
+}
+
+// User returns one user.
+func (n *Node) User(name string) (user fsm.UserView, ok bool) {
+	n.replica.view(func(s *fsm.State) { user, ok = s.User(name) })
+	return user, ok
+}
+
+// Permissions lists what users may do, by virtual host and user.
+func (n *Node) Permissions() (permissions []fsm.PermissionView) {
+	n.replica.view(func(s *fsm.State) { permissions = s.Permissions() })
+	return permissions
+}
+
+// TopicPermissions lists what users may do with topic exchanges, by virtual host, user and exchange.
+func (n *Node) TopicPermissions() (permissions []fsm.TopicPermissionView) {
+	n.replica.view(func(s *fsm.State) { permissions = s.TopicPermissions() })
+	return permissions
+}
+
+// VHosts lists the virtual hosts by name.
+func (n *Node) VHosts() (vhosts []fsm.VHostView) {
+	n.replica.view(func(s *fsm.State) { vhosts = s.VHosts() })
+	return vhosts
+}
+
+// VHost returns one virtual host.
+func (n *Node) VHost(name string) (vhost fsm.VHostView, ok bool) {
+	n.replica.view(func(s *fsm.State) { vhost, ok = s.VHost(name) })
+	return vhost, ok
+}

@@ -13,11 +13,11 @@ func (s *State) applyCommand(o *origin, kind CommandKind, ref Ref, payload []byt
 		s.openChannel(o, ref)
 	case KindCloseChannel:
 		s.closeChannel(o, ref)
-	case KindCreateVHost, KindDeleteVHost:
+	default:
 		if ref.Conn == 0 {
 			s.applyOperator(o, kind, ref, payload)
+			return
 		}
-	default:
 		// A command of an unknown, old or failed incarnation was sent before its origin knew; it must do nothing.
 		if ch := o.channel(ref); ch != nil {
 			s.failed(ch, kind, s.applyOnChannel(ch, kind, ref, payload))

@@ -67,7 +67,7 @@ func (s *State) openChannel(o *origin, ref Ref) {
 	}
 	ch := &channel{serial: s.nextSerial(), session: ses, number: ref.Channel, incarnation: ref.Incarnation}
 	ses.channels[ch.number] = ch
-	ses.vhost.channels++
+	ses.countChannels(1)
 	o.churn.ChannelsCreated++
 	s.touch(ch)
 }
@@ -124,7 +124,7 @@ func (s *State) endChannel(ch *channel, cause store.ReturnCause) {
 	s.settleUpTo(ch, math.MaxUint64, how)
 	s.disarm(ch)
 	delete(ch.session.channels, ch.number)
-	ch.session.vhost.channels--
+	ch.session.countChannels(-1)
 	ch.session.origin.churn.ChannelsClosed++
 	s.forget(ch)
 }

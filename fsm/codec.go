@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/triagemq/triagemq/fsm/content"
 )
@@ -63,6 +64,22 @@ func appendShort[S string | []byte](dst []byte, s S) []byte {
 	}
 	dst = append(dst, uint8(len(s)))
 	return append(dst, s...)
+}
+
+func appendUint32(dst []byte, n uint32) []byte { return binary.BigEndian.AppendUint32(dst, n) }
+
+func appendUint64(dst []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(dst, n) }
+
+// appendShorts writes a list of short strings, its length first. There are at most math.MaxUint16.
+func appendShorts(dst []byte, list []string) []byte {
+	if len(list) > math.MaxUint16 {
+		panic(fmt.Sprintf("fsm: a list of %d strings was encoded, at most %d are allowed", len(list), math.MaxUint16))
+	}
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(list)))
+	for _, s := range list {
+		dst = appendShort(dst, s)
+	}
+	return dst
 }
 
 func appendLong[S string | []byte](dst []byte, s S) []byte {
@@ -162,6 +179,17 @@ func (r *fieldReader) uint64() uint64 {
 		return binary.BigEndian.Uint64(f)
 	}
 	return 0
+}
+
+func (r *fieldReader) int64() int64 { return int64(r.uint64()) }
+
+// shortStrings reads a list of short strings; the empty list is nil.
+func (r *fieldReader) shortStrings() []string {
+	var list []string
+	for n := r.uint16(); n > 0 && r.err == nil; n-- {
+		list = append(list, r.shortString())
+	}
+	return list
 }
 
 // flags reads a byte of which the lowest n bits may be set.
@@ -292,10 +320,37 @@ func newCommand(kind CommandKind) decodable {
 		return new(Recover)
 	case KindTx:
 		return new(Tx)
-	case KindCreateVHost:
-		return new(CreateVHost)
+	}
+	return newOperatorCommand(kind)
+}
+
+// newOperatorCommand returns an empty command of the kinds that operators alone give, or nil.
+func newOperatorCommand(kind CommandKind) decodable {
+	switch kind {
 	case KindDeleteVHost:
 		return new(DeleteVHost)
+	case KindEndSession:
+		return new(EndSession)
+	case KindPutVHost:
+		return new(PutVHost)
+	case KindPutVHostLimits:
+		return new(PutVHostLimits)
+	case KindInitUsers:
+		return new(InitUsers)
+	case KindPutUser:
+		return new(PutUser)
+	case KindDeleteUser:
+		return new(DeleteUser)
+	case KindPutUserLimits:
+		return new(PutUserLimits)
+	case KindPutPermission:
+		return new(PutPermission)
+	case KindDeletePermission:
+		return new(DeletePermission)
+	case KindPutTopicPermission:
+		return new(PutTopicPermission)
+	case KindDeleteTopicPermission:
+		return new(DeleteTopicPermission)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 package fsm
 
-// Encodings of the commands that open and close sessions, channels and virtual hosts.
+// Encodings of the commands that open and close sessions and channels.
 
 // Append implements Command.
 func (c *OpenSession) Append(dst []byte) []byte {
@@ -62,32 +62,4 @@ func (c *CloseChannel) decode(ref Ref, payload []byte) error {
 	r := fieldReader{b: payload}
 	*c = CloseChannel{Ref: ref}
 	return r.end(KindCloseChannel)
-}
-
-// Append implements Command.
-func (c *CreateVHost) Append(dst []byte) []byte {
-	start := len(dst)
-	dst = beginCommand(dst, KindCreateVHost, c.Ref)
-	dst = appendShort(dst, c.Name)
-	return endCommand(dst, start, 0)
-}
-
-func (c *CreateVHost) decode(ref Ref, payload []byte) error {
-	r := fieldReader{b: payload}
-	*c = CreateVHost{Ref: ref, Name: r.shortString()}
-	return r.end(KindCreateVHost)
-}
-
-// Append implements Command.
-func (c *DeleteVHost) Append(dst []byte) []byte {
-	start := len(dst)
-	dst = beginCommand(dst, KindDeleteVHost, c.Ref)
-	dst = appendShort(dst, c.Name)
-	return endCommand(dst, start, 0)
-}
-
-func (c *DeleteVHost) decode(ref Ref, payload []byte) error {
-	r := fieldReader{b: payload}
-	*c = DeleteVHost{Ref: ref, Name: r.shortString()}
-	return r.end(KindDeleteVHost)
 }

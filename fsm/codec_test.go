@@ -110,6 +110,10 @@ func drawField(t *rapid.T, kind CommandKind, name string, v reflect.Value) {
 		v.SetString(string(rapid.SliceOfN(rapid.Byte(), 0, sizeMax).Draw(t, name)))
 	case bool:
 		v.SetBool(rapid.Bool().Draw(t, name))
+	case []string:
+		v.Set(reflect.ValueOf(rapid.SliceOfN(rapid.StringN(0, 8, 255), 0, 3).Draw(t, name)))
+	case int64:
+		v.SetInt(rapid.Int64().Draw(t, name))
 	case uint8, uint16, uint32, uint64:
 		v.SetUint(rapid.Uint64().Draw(t, name) >> (64 - v.Type().Bits()))
 	case []byte:
@@ -244,6 +248,10 @@ func exampleCommand(kind CommandKind) decodable {
 			f.SetString(strings.ToLower(v.Type().Field(i).Name))
 		case bool:
 			f.SetBool(true)
+		case []string:
+			f.Set(reflect.ValueOf([]string{"one", "two"}))
+		case int64:
+			f.SetInt(0x2122232425262728)
 		case uint8, uint16, uint32, uint64:
 			f.SetUint(0x1112131415161718 >> (64 - f.Type().Bits()))
 		case []byte:

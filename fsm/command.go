@@ -59,7 +59,7 @@ const (
 	KindAck
 	KindNack
 	KindRecover
-	KindCreateVHost
+	_ // was to create virtual hosts
 	KindDeleteVHost
 	KindTx
 	KindEndSession
@@ -108,7 +108,6 @@ var commandNames = [...]string{
 	KindAck:             "basic.ack",
 	KindNack:            "basic.nack",
 	KindRecover:         "basic.recover",
-	KindCreateVHost:     "vhost.create",
 	KindDeleteVHost:     "vhost.delete",
 
 	KindTx:                    "tx.commit",
@@ -284,16 +283,4 @@ type Recover struct{ Ref Ref }
 type Tx struct {
 	Ref      Ref
 	Commands []byte
-}
-
-// CreateVHost and DeleteVHost are operator calls (Ref.Conn 0).
-type CreateVHost struct {
-	Ref  Ref
-	Name string
-}
-
-// DeleteVHost ends the virtual host's sessions and removes all in it.
-type DeleteVHost struct {
-	Ref  Ref
-	Name string
 }

@@ -20,6 +20,9 @@ const (
 	objectSession
 	objectChannel
 	objectConsumer
+	objectUser
+	objectPermission
+	objectTopicPermission
 )
 
 // Kinds of remainders in encodings.
@@ -38,6 +41,14 @@ func putText[S string | []byte](dst []byte, s S) []byte {
 	return append(putUint(dst, uint64(len(s))), s...)
 }
 
+func putTexts(dst []byte, list []string) []byte {
+	dst = putUint(dst, uint64(len(list)))
+	for _, s := range list {
+		dst = putText(dst, s)
+	}
+	return dst
+}
+
 // encodeObjects writes the whole state but for the messages.
 func (s *State) encodeObjects(dst []byte) []byte {
 	dst = putUint(dst, s.applied)
@@ -48,6 +59,7 @@ func (s *State) encodeObjects(dst []byte) []byte {
 	}
 	dst = encodeAll(dst, origins)
 	dst = encodeAll(dst, bySerial(s.vhosts))
+	dst = s.encodeUsers(dst)
 	all := s.gather()
 	dst = encodeAll(dst, all.sessions)
 	dst = encodeAll(dst, all.exchanges)
@@ -109,6 +121,7 @@ func (s *State) encodeHead(dst []byte) []byte {
 	dst = putUint(dst, uint64(s.level))
 	dst = putUint(dst, s.lastSerial)
 	dst = putUint(dst, s.lastDelivery)
+	dst = append(dst, bits(s.usersInitialised))
 	var orphans []*part
 	//fsm:unordered sorted by serial below
 	for _, p := range s.parts {
@@ -159,7 +172,47 @@ func (o *origin) encode(dst []byte) []byte {
 }
 
 func (v *vhost) encode(dst []byte) []byte {
-	return putText(putUint(append(dst, objectVHost), v.serial), v.name)
+	dst = putText(putUint(append(dst, objectVHost), v.serial), v.name)
+	dst = putText(dst, v.description)
+	dst = putText(dst, v.defaultQueueType)
+	dst = putTexts(dst, v.tags)
+	return putInt(putInt(dst, v.connectionsMax), v.queuesMax)
+}
+
+// encodeUsers writes the users, then their permissions, each kind in order of serial.
+func (s *State) encodeUsers(dst []byte) []byte {
+	users := bySerial(s.users)
+	var permissions []*permission
+	var topics []*topicPermission
+	for _, u := range users {
+		permissions = append(permissions, bySerial(u.permissions)...)
+		//fsm:unordered sorted by serial below
+		for _, byExchange := range u.topics {
+			topics = append(topics, bySerial(byExchange)...)
+		}
+	}
+	dst = encodeAll(dst, users)
+	dst = encodeAll(dst, sortBySerial(permissions))
+	return encodeAll(dst, sortBySerial(topics))
+}
+
+func (u *user) encode(dst []byte) []byte {
+	dst = putText(putUint(append(dst, objectUser), u.serial), u.name)
+	dst = putText(putText(dst, u.hash), u.algorithm)
+	dst = putTexts(dst, u.tags)
+	return putInt(putInt(dst, u.connectionsMax), u.channelsMax)
+}
+
+func (p *permission) encode(dst []byte) []byte {
+	dst = putUint(append(dst, objectPermission), p.serial)
+	dst = putText(putText(dst, p.user.name), p.vhost.name)
+	return putText(putText(putText(dst, p.configure.source), p.write.source), p.read.source)
+}
+
+func (t *topicPermission) encode(dst []byte) []byte {
+	dst = putUint(append(dst, objectTopicPermission), t.serial)
+	dst = putText(putText(putText(dst, t.user.name), t.vhost.name), t.exchange)
+	return putText(putText(dst, t.writeSource), t.readSource)
 }
 
 func (x *exchange) encode(dst []byte) []byte {

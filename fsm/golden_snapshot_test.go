@@ -12,11 +12,14 @@ import (
 // void tags, an incarnation that failed, a deadline, and each kind of work left over.
 var goldenSnapshotScript = [][]string{
 	{"limits moves=1"},
-	{"open n1 1", "open n2 4", "create-vhost 0.0#1 team", "session 1 name=first user=alice", "session 2 vhost=team cancel-notify", "session n2:1"},
+	{"open n1 1", "open n2 4", "put-vhost 0.0#1 team description=people tags=a,b type=quorum", "init-users 0.0#2 alice hash=secret algorithm=slow",
+		"put-user 0.0#3 bob tags=management", "user-limits 0.0#4 bob channels=7", "vhost-limits 0.0#5 team connections=9", "permit 0.0#6 bob vhost=team configure=^b write=.* read=.*",
+		"permit-topic 0.0#7 bob vhost=team exchange=amq.topic write={username}\\..* read=", "put-user 0.0#8 guest", "permit 0.0#9 guest configure=.* write=.* read=.*",
+		"session 1 name=first user=alice", "session 2 user=bob vhost=team cancel-notify", "session n2:1"},
 	{"channel 1.1", "channel 1.2", "channel 1.3", "channel 2.1", "channel n2:1.1"},
 	{"declare-exchange 1.1 topic type=topic", "declare-exchange 1.1 inner internal auto-delete type=headers args={comment=x}", "bind-exchange 1.1 inner source=topic key=a.#"},
 	{"declare-queue 1.1 q args={x-max-priority=9,x-dead-letter-exchange=topic}", "declare-queue 1.1 mine exclusive auto-delete", "bind 1.1 q source=inner args={x-match=any,h=1}",
-		"bind 1.1 mine source=topic key=*", "declare-queue 2.1 q"},
+		"bind 1.1 mine source=topic key=*", "declare-queue 2.1 bq"},
 	{"publish 1.1 exchange=topic key=a body=shared headers={h=1}", "publish 1.1 key=q body=plain priority=4", "publish 1.1 key=q body=more-{i} times=4", "publish 2.1 key=q body=team"},
 	{"qos 1.2 count=3", "qos 1.2 count=9 global", "consume 1.2 q tag=c args={x-priority=-2,x-consumer-timeout=60000}", "consume 1.2 mine tag=only exclusive no-ack messages=0"},
 	{"nack 1.2 tag=1 requeue", "get 1.1 q", "declare-queue 1.1 gone", "publish 1.1 key=gone body=z", "consume 1.1 gone tag=d", "delete-queue 1.1 gone"},

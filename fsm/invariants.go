@@ -76,11 +76,45 @@ func (k *checker) checkObjects() {
 			k.failf("channel %d has failed or ended and holds on", ch.serial)
 		}
 	}
-	objects := len(k.all.sessions) + len(k.all.exchanges) + len(k.all.queues) + len(k.all.bindings) + len(k.all.channels) +
+	objects := k.checkUsers() + len(k.all.sessions) + len(k.all.exchanges) + len(k.all.queues) + len(k.all.bindings) + len(k.all.channels) +
 		len(k.all.consumers) + len(s.vhosts) + len(s.origins)
 	if objects != s.digest.objects {
 		k.failf("the digest covers %d objects of %d", s.digest.objects, objects)
 	}
+}
+
+// checkUsers verifies who is known to whom, and counts users and permissions.
+func (k *checker) checkUsers() (objects int) {
+	s := k.s
+	open := make(map[*user]int)
+	channels := make(map[*user]int)
+	for _, ses := range k.all.sessions {
+		rights, topics := s.rightsIn(ses.account, ses.vhost)
+		if ses.account != s.users[ses.user] || ses.rights != rights || len(ses.topics) != len(topics) {
+			k.failf("session %d may do what its user may not, or the reverse", ses.serial)
+		}
+		open[ses.account]++
+		channels[ses.account] += len(ses.channels)
+	}
+	for _, u := range bySerial(s.users) {
+		objects += 1 + len(u.permissions)
+		if u.sessions != open[u] || u.channels != channels[u] {
+			k.failf("user %d counts %d sessions and %d channels, there are %d and %d", u.serial, u.sessions, u.channels, open[u], channels[u])
+		}
+		for _, p := range bySerial(u.permissions) {
+			if p.user != u || s.vhosts[p.vhost.name] != p.vhost || u.permissions[p.vhost.name] != p {
+				k.failf("permission %d belongs nowhere", p.serial)
+			}
+		}
+		//fsm:unordered faults do not affect one another
+		for vhost, byExchange := range u.topics {
+			objects += len(byExchange)
+			if s.vhosts[vhost] == nil || len(byExchange) == 0 {
+				k.failf("user %d has topic permissions in a virtual host that is gone, or none", u.serial)
+			}
+		}
+	}
+	return objects
 }
 
 func (k *checker) checkBindings() {
@@ -345,6 +379,14 @@ func (k *checker) checkDigest() {
 	//fsm:unordered a sum
 	for _, v := range k.s.vhosts {
 		add(v)
+	}
+	for _, u := range bySerial(k.s.users) {
+		add(u)
+		addAll(add, bySerial(u.permissions))
+		//fsm:unordered a sum
+		for _, byExchange := range u.topics {
+			addAll(add, bySerial(byExchange))
+		}
 	}
 	addAll(add, k.all.sessions)
 	addAll(add, k.all.exchanges)

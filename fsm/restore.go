@@ -87,6 +87,15 @@ func (r *snapshotReader) bytes() []byte {
 	return b
 }
 
+// texts reads a list of strings; the empty one is nil.
+func (r *snapshotReader) texts() []string {
+	var list []string
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		list = append(list, r.text())
+	}
+	return list
+}
+
 func (r *snapshotReader) text() string { return string(r.bytes()) }
 
 // table reads an encoded field table, nil where it is empty.
@@ -150,6 +159,9 @@ func (s *State) restoreObjects(b []byte) error {
 	remainders := r.head()
 	r.each(r.origin)
 	r.each(r.vhost)
+	r.each(r.user)
+	r.each(r.permission)
+	r.each(r.topicPermission)
 	r.each(r.session)
 	r.each(r.exchange)
 	r.each(r.queue)
@@ -191,6 +203,7 @@ func (r *restorer) head() []remainderRecord {
 	}
 	s.lastSerial = r.uint(math.MaxUint64)
 	s.lastDelivery = r.uint(math.MaxUint64)
+	s.usersInitialised = r.flags()(0)
 	r.parts(nil)
 	var records []remainderRecord
 	r.each(func() {
@@ -252,9 +265,65 @@ func (r *restorer) origin() {
 
 func (r *restorer) vhost() {
 	r.kind(objectVHost)
-	v := &vhost{serial: r.serial(), name: r.text(), exchanges: make(map[string]*exchange), queues: make(map[string]*queue)}
+	v := newVHost(r.serial(), r.text())
+	v.description, v.defaultQueueType, v.tags = r.text(), r.text(), r.texts()
+	v.connectionsMax, v.queuesMax = r.limit(), r.limit()
 	r.s.vhosts[v.name] = v
 	r.s.touch(v)
+}
+
+// limit reads a number, or NoLimit.
+func (r *restorer) limit() int64 {
+	n := r.int()
+	if n < NoLimit {
+		r.fail(errSnapshotValue)
+	}
+	return n
+}
+
+func (r *restorer) user() {
+	r.kind(objectUser)
+	u := newUser(r.serial(), r.text())
+	u.hash, u.algorithm, u.tags = r.text(), r.text(), r.texts()
+	u.connectionsMax, u.channelsMax = r.limit(), r.limit()
+	r.s.users[u.name] = u
+	r.s.touch(u)
+}
+
+func (r *restorer) userNamed() *user {
+	u := r.s.users[r.text()]
+	if u == nil {
+		r.fail(errSnapshotReference)
+	}
+	return u
+}
+
+func (r *restorer) permission() {
+	r.kind(objectPermission)
+	p, refused := newPermission(r.serial(), r.userNamed(), r.vhostNamed(), r.text(), r.text(), r.text())
+	if r.err != nil || refused != nil {
+		r.fail(errSnapshotValue)
+		return
+	}
+	p.user.permissions[p.vhost.name] = p
+	r.s.touch(p)
+}
+
+func (r *restorer) topicPermission() {
+	r.kind(objectTopicPermission)
+	serial, u, v := r.serial(), r.userNamed(), r.vhostNamed()
+	exchange, write, read := r.text(), r.text(), r.text()
+	if r.err != nil {
+		return
+	}
+	t, refused := newTopicPermission(u, v, exchange, write, read)
+	if refused != nil {
+		r.fail(errSnapshotValue)
+		return
+	}
+	t.serial = serial
+	t.attach()
+	r.s.touch(t)
 }
 
 func (r *restorer) vhostNamed() *vhost {
@@ -277,6 +346,7 @@ func (r *restorer) session() {
 	}
 	ses.origin.sessions[ses.conn] = ses
 	ses.vhost.sessions++
+	r.s.attach(ses)
 	r.sessions[ses.serial] = ses
 	r.s.touch(ses)
 }
@@ -353,7 +423,7 @@ func (r *restorer) channel() {
 		return
 	}
 	ch.session.channels[ch.number] = ch
-	ch.session.vhost.channels++
+	ch.session.countChannels(1)
 	r.channels[ch.serial] = ch
 	if ch.deadlineMillis != 0 {
 		r.s.schedule(ch)

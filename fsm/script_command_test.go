@@ -31,7 +31,7 @@ import (
 //
 // Looking, with no entry:
 //
-//	show queues|consumers|sessions|origins|counts|time|deadline|level, probe COMMAND, check, snapshot-restore
+//	show queues|users|permissions|vhosts|consumers|sessions|origins|counts|time|deadline|level, probe COMMAND, check, snapshot-restore
 //	limits [moves=N] [dead=N]              what an entry moves in bulk, what triagemq.dead holds: low ones make short stories
 
 // scriptLine is a parsed line.
@@ -447,10 +447,6 @@ func commandOf(l *scriptLine, ref Ref) Command {
 		return &OpenChannel{Ref: ref}
 	case "close-channel":
 		return &CloseChannel{Ref: ref}
-	case "create-vhost":
-		return &CreateVHost{Ref: ref, Name: name}
-	case "delete-vhost":
-		return &DeleteVHost{Ref: ref, Name: name}
 	case "declare-exchange":
 		return &DeclareExchange{Ref: ref, Name: name, Type: l.text("type", "direct"), Passive: l.has("passive"), Durable: !l.has("transient"),
 			AutoDelete: l.has("auto-delete"), Internal: l.has("internal"), NoWait: l.has("no-wait"), Arguments: l.table("args")}
@@ -495,7 +491,7 @@ func basicCommandOf(l *scriptLine, ref Ref, name string) Command {
 	case "recover":
 		return &Recover{Ref: ref}
 	}
-	return nil
+	return operatorCommandOf(l, ref, name)
 }
 
 // publishOf builds a message: body=TEXT, or body=TEXT size=N for the text repeated up to that many bytes.

@@ -221,6 +221,8 @@ func (c *scriptCluster) show(s *State, l *scriptLine) string {
 		fmt.Fprintf(&text, "+%.3fs\n", float64(millis-scriptStartMillis)/1000)
 	case "level":
 		fmt.Fprintf(&text, "%d\n", s.FeatureLevel())
+	case "users", "permissions", "vhosts":
+		text.WriteString(showAuth(s, l.words[0]))
 	default:
 		c.t.Fatalf("%s: show what?", c.at)
 	}

@@ -15,7 +15,10 @@ type session struct {
 	conn         uint32
 	vhost        *vhost
 	user, name   string
-	details      []byte // encoded table, for views
+	account      *user                       // the user's record, nil where there is none (derived)
+	rights       *permission                 // what the user may do in the virtual host (derived)
+	topics       map[string]*topicPermission // by exchange, where he is narrowed (derived)
+	details      []byte                      // encoded table, for views
 	cancelNotify bool
 	channels     map[uint16]*channel // the latest incarnation of each number, failed ones until they are closed
 	exclusive    []*queue            // in order of creation
@@ -41,6 +44,7 @@ func (s *State) openSession(o *origin, c *OpenSession) {
 	}
 	o.sessions[ses.conn] = ses
 	v.sessions++
+	s.attach(ses)
 	o.churn.ConnectionsCreated++
 	s.touch(ses)
 	s.emit(ses, Effect{Kind: Replied, Ref: ses.ref(), Command: KindOpenSession})
@@ -69,6 +73,7 @@ func (s *State) endSessions(ending []*session, cause store.ReturnCause) {
 	for _, ses := range ending {
 		delete(ses.origin.sessions, ses.conn)
 		ses.vhost.sessions--
+		ses.leaveUser()
 		ses.origin.churn.ConnectionsClosed++
 		s.forget(ses)
 		for _, number := range slices.Sorted(maps.Keys(ses.channels)) {

@@ -27,16 +27,22 @@ type State struct {
 	applied      uint64
 	nowMillis    int64
 	level        uint32
-	lastSerial   uint64 // of virtual hosts, exchanges, queues, bindings, sessions, channels, consumers: one counter, never reused
+	lastSerial   uint64 // of virtual hosts, users, permissions, exchanges, queues, bindings, sessions, channels, consumers: one counter, never reused
 	lastDelivery uint64
+
+	usersInitialised bool // the first user was made; until then nothing that sessions do is checked
 
 	// Replicated objects.
 	origins    map[string]*origin
 	vhosts     map[string]*vhost
+	users      map[string]*user
 	targets    map[route.Dest]target // every exchange and queue by serial
 	parts      map[uint64]*part      // every queue of the store, deleted ones with messages left included
 	remainders []*remainder          // bulk work that Ticks continue, first in first out
 	store      *store.Store
+
+	// What sessions may do whose user has no permission in their virtual host: everything before the first user was made, then nothing.
+	unrestricted, powerless permission
 
 	// Derived from the above.
 	timers  timerHeap // channels that have a deadline
@@ -88,9 +94,11 @@ func newEmpty(o Options) *State {
 		limits:  defaultLimits(),
 		origins: make(map[string]*origin),
 		vhosts:  make(map[string]*vhost),
+		users:   make(map[string]*user),
 		targets: make(map[route.Dest]target),
 		parts:   make(map[uint64]*part),
 	}
+	s.unrestricted.configure.every, s.unrestricted.write.every, s.unrestricted.read.every = true, true, true
 	s.router.init()
 	return s
 }

@@ -181,8 +181,13 @@ func (g *entryGenerator) preamble() (entry []byte, text string) {
 	o := g.origins[0]
 	g.seqs[o]++
 	var b []byte
+	if g.flag("no users yet") { // then nothing is checked
+		b = (&PutUser{Name: "w"}).Append(b)
+	} else {
+		b = (&InitUsers{Name: "u"}).Append(b)
+	}
 	for conn := uint32(1); conn <= 2; conn++ {
-		b = (&OpenSession{Ref: Ref{Conn: conn}, VHost: "/", CancelNotify: conn == 1}).Append(b)
+		b = (&OpenSession{Ref: Ref{Conn: conn}, VHost: "/", User: "u", CancelNotify: conn == 1}).Append(b)
 		for number := uint16(1); number <= 2; number++ {
 			ref := Ref{Conn: conn, Channel: number, Incarnation: 1}
 			g.last[channelOf{o, conn, number}] = 1
@@ -352,10 +357,10 @@ func (g *entryGenerator) opening(o Origin, ref Ref) Command {
 		return nil
 	}
 	if g.state.vhosts["/"] == nil {
-		return &CreateVHost{Name: "/"}
+		return &PutVHost{Name: "/"}
 	}
 	if record.sessions[ref.Conn] == nil {
-		return &OpenSession{Ref: Ref{Conn: ref.Conn}, VHost: "/", CancelNotify: ref.Conn == 1}
+		return &OpenSession{Ref: Ref{Conn: ref.Conn}, VHost: "/", User: "u", CancelNotify: ref.Conn == 1}
 	}
 	if record.channel(ref) == nil {
 		at := channelOf{o, ref.Conn, ref.Channel}
@@ -435,9 +440,47 @@ func (g *entryGenerator) sessionCommand(o Origin, ref Ref) Command {
 	case roll <= 18:
 		return &CloseSession{Ref: Ref{Conn: ref.Conn}}
 	case roll <= 19:
-		return &CreateVHost{Ref: Ref{Incarnation: 1}, Name: "v"}
+		return g.userCommand()
 	}
-	return &DeleteVHost{Ref: Ref{Incarnation: 1}, Name: oneOf(g, []string{"v", "/", "w"})}
+	return g.vhostCommand(o)
+}
+
+func (g *entryGenerator) vhostCommand(o Origin) Command {
+	ref := Ref{Incarnation: 1}
+	name := oneOf(g, []string{"v", "/", "w"})
+	switch g.n("vhost command", 1, 8) {
+	case 1:
+		return &DeleteVHost{Ref: ref, Name: name}
+	case 2:
+		return &PutVHostLimits{Ref: ref, VHost: name, MaxConnections: int64(g.n("connections", -2, 2)), MaxQueues: int64(g.n("queues", -2, 5))}
+	case 3:
+		return &EndSession{Ref: ref, Node: o.Node, Boot: o.Boot, Conn: uint32(g.n("conn", 1, 3)), Reason: "enough"}
+	}
+	return &PutVHost{Ref: ref, Name: name, Description: oneOf(g, []string{"", "d"}), Creator: "u", Tags: []string{"t"}}
+}
+
+// userCommand leaves users most of what they need, or nothing else would be drawn any more.
+func (g *entryGenerator) userCommand() Command {
+	ref := Ref{Incarnation: 1}
+	name, vhost := oneOf(g, []string{"u", "w"}), oneOf(g, []string{"/", "/", "v"})
+	patterns := []string{".*", ".*", ".*", ".*", "^[^b]", "", "("}
+	switch g.n("user command", 1, 16) {
+	case 1, 2:
+		return &InitUsers{Ref: ref, Name: "u", Hash: "h", Algorithm: "a"}
+	case 3:
+		return &DeleteUser{Ref: ref, Name: name}
+	case 4:
+		return &PutUserLimits{Ref: ref, User: name, MaxConnections: int64(g.n("connections", -3, 3)), MaxChannels: int64(g.n("channels", -3, 3))}
+	case 5:
+		return &DeletePermission{Ref: ref, VHost: vhost, User: "w"}
+	case 6, 7:
+		return &PutTopicPermission{Ref: ref, VHost: vhost, User: name, Exchange: oneOf(g, []string{"e", "amq.topic"}), Write: oneOf(g, patterns), Read: "{vhost}|k"}
+	case 8:
+		return &DeleteTopicPermission{Ref: ref, VHost: vhost, User: name, Exchange: "e", AllExchanges: g.flag("all")}
+	case 9, 10, 11:
+		return &PutUser{Ref: ref, Name: name, Tags: []string{"t"}}
+	}
+	return &PutPermission{Ref: ref, VHost: vhost, User: name, Configure: oneOf(g, patterns), Write: oneOf(g, patterns), Read: oneOf(g, patterns)}
 }
 
 func (g *entryGenerator) topologyCommand(ref Ref) Command {

@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/triagemq/triagemq/fsm/route"
@@ -11,10 +10,13 @@ import (
 // vhost is a name space of exchanges and queues. No operation crosses it.
 type vhost struct {
 	cold
-	serial    uint64
-	name      string
-	exchanges map[string]*exchange
-	queues    map[string]*queue
+	serial                        uint64
+	name                          string
+	description, defaultQueueType string
+	tags                          []string
+	connectionsMax, queuesMax     int64 // NoLimit: none
+	exchanges                     map[string]*exchange
+	queues                        map[string]*queue
 
 	// Counts for the views, derived.
 	sessions, channels, consumers, bindings int
@@ -33,59 +35,63 @@ var builtIn = [...]struct {
 	{"amq.match", route.Headers},
 }
 
-func (s *State) createVHost(name string) {
-	v := &vhost{serial: s.nextSerial(), name: name, exchanges: make(map[string]*exchange), queues: make(map[string]*queue)}
+func newVHost(serial uint64, name string) *vhost {
+	return &vhost{
+		serial: serial, name: name, connectionsMax: NoLimit, queuesMax: NoLimit,
+		exchanges: make(map[string]*exchange), queues: make(map[string]*queue),
+	}
+}
+
+func (s *State) createVHost(name string) *vhost {
+	v := newVHost(s.nextSerial(), name)
 	s.vhosts[name] = v
 	s.touch(v)
 	for _, b := range builtIn {
 		s.addExchange(&exchange{serial: s.nextSerial(), vhost: v, name: b.name, kind: b.kind, durable: true})
 	}
+	return v
 }
 
-// applyOperator applies a command of the node itself. Its reply carries the outcome: there is no channel to fail.
-func (s *State) applyOperator(o *origin, kind CommandKind, ref Ref, payload []byte) {
-	var r *refusal
-	switch kind {
-	case KindCreateVHost:
-		var c CreateVHost
-		s.decoded(c.decode(ref, payload))
-		if c.Name == "" {
-			r = refuse(PreconditionFailed, "a virtual host needs a name")
-		} else if s.vhosts[c.Name] == nil {
-			s.createVHost(c.Name)
-		}
-	case KindDeleteVHost:
-		var c DeleteVHost
-		s.decoded(c.decode(ref, payload))
-		if v := s.vhosts[c.Name]; v == nil {
-			r = refuse(NotFound, "vhost '%s' not found", c.Name)
-		} else {
-			s.deleteVHost(v)
+// putVHost creates a virtual host or changes what is known about it.
+func (s *State) putVHost(c *PutVHost) *refusal {
+	if c.Name == "" {
+		return refuse(PreconditionFailed, "a virtual host needs a name")
+	}
+	v := s.vhosts[c.Name]
+	if v == nil {
+		v = s.createVHost(c.Name)
+		if u := s.users[c.Creator]; u != nil {
+			s.allowAll(u, v)
 		}
 	}
-	if s.mine != o {
-		return
-	}
-	e := Effect{Kind: Replied, Ref: ref, Command: kind}
-	if r != nil {
-		e.Code, e.Text = r.code, r.text
-	}
-	s.emitNode(e)
+	v.description, v.defaultQueueType, v.tags = c.Description, c.DefaultQueueType, c.Tags
+	s.touch(v)
+	return nil
 }
 
-func (s *State) deleteVHost(v *vhost) {
-	var ending []*session
-	for _, node := range slices.Sorted(maps.Keys(s.origins)) {
-		sessions := s.origins[node].sessions
-		for _, conn := range slices.Sorted(maps.Keys(sessions)) {
-			if ses := sessions[conn]; ses.vhost == v {
-				s.emit(ses, Effect{
-					Kind: SessionFailed, Ref: ses.ref(), Command: KindDeleteVHost,
-					Code: Forced, Text: "vhost '" + v.name + "' is deleted",
-				})
-				ending = append(ending, ses)
-			}
-		}
+func (s *State) putVHostLimits(c *PutVHostLimits) *refusal {
+	v := s.vhosts[c.VHost]
+	if v == nil {
+		return noVHost(c.VHost)
+	}
+	v.connectionsMax, v.queuesMax = max(c.MaxConnections, NoLimit), max(c.MaxQueues, NoLimit)
+	s.touch(v)
+	return nil
+}
+
+func noVHost(name string) *refusal { return refuse(NotFound, "vhost '%s' not found", name) }
+
+func (s *State) deleteVHost(c *DeleteVHost) *refusal {
+	v := s.vhosts[c.Name]
+	if v == nil {
+		return noVHost(c.Name)
+	}
+	ending := s.sessionsWhere(func(ses *session) bool { return ses.vhost == v })
+	for _, ses := range ending {
+		s.emit(ses, Effect{
+			Kind: SessionFailed, Ref: ses.ref(), Command: KindDeleteVHost,
+			Code: Forced, Text: "vhost '" + v.name + "' is deleted",
+		})
 	}
 	for _, q := range slices.Backward(bySerial(v.queues)) {
 		s.dropQueue(q)
@@ -96,21 +102,26 @@ func (s *State) deleteVHost(v *vhost) {
 			s.dropExchange(x)
 		}
 	}
+	s.forgetPermissions(v)
 	delete(s.vhosts, v.name)
 	s.forget(v)
+	return nil
 }
 
 // serialised is an object with a serial number.
 type serialised interface{ serialNumber() uint64 }
 
-func (ses *session) serialNumber() uint64 { return ses.serial }
-func (v *vhost) serialNumber() uint64     { return v.serial }
-func (x *exchange) serialNumber() uint64  { return x.serial }
-func (q *queue) serialNumber() uint64     { return q.serial }
-func (b *binding) serialNumber() uint64   { return b.serial }
-func (c *consumer) serialNumber() uint64  { return c.serial }
-func (p *part) serialNumber() uint64      { return p.serial }
-func (ch *channel) serialNumber() uint64  { return ch.serial }
+func (ses *session) serialNumber() uint64       { return ses.serial }
+func (v *vhost) serialNumber() uint64           { return v.serial }
+func (u *user) serialNumber() uint64            { return u.serial }
+func (p *permission) serialNumber() uint64      { return p.serial }
+func (t *topicPermission) serialNumber() uint64 { return t.serial }
+func (x *exchange) serialNumber() uint64        { return x.serial }
+func (q *queue) serialNumber() uint64           { return q.serial }
+func (b *binding) serialNumber() uint64         { return b.serial }
+func (c *consumer) serialNumber() uint64        { return c.serial }
+func (p *part) serialNumber() uint64            { return p.serial }
+func (ch *channel) serialNumber() uint64        { return ch.serial }
 
 func compareSerial[T serialised](object T, serial uint64) int {
 	switch n := object.serialNumber(); {

@@ -11,6 +11,7 @@ import (
 // pureImports is what fsm may import of the standard library: nothing with a clock, I/O, randomness or concurrency.
 var pureImports = []string{
 	"bufio", "bytes", "cmp", "encoding/binary", "errors", "fmt", "hash/crc32", "io", "iter", "maps", "math", "math/bits",
+	"regexp", // RE2: no clock, no randomness, linear time
 	"slices", "sort", "strconv", "strings", "unicode/utf8",
 }
 

@@ -32,8 +32,7 @@ type channel struct {
 	turn        uint64   // serial of the consumer served last while a shared limit holds: the next one waiting goes first
 	evicting    []uint64 // serials of timed-out consumers whose messages a remainder is still returning
 
-	deadlineMillis int64 // when something held may be overdue; 0 = nothing is
-	timer          int   // 1 + place in the heap; 0 = not in it
+	alarm // when something held may be overdue
 }
 
 func (ch *channel) ref() Ref {

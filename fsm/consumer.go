@@ -185,6 +185,9 @@ func (s *State) removeConsumer(c *consumer) {
 	s.touch(q)
 	s.forget(c)
 	s.leaveLine(c)
+	if len(q.consumers) == 0 {
+		s.use(q)
+	}
 	if span := q.args.consumerTimeout; c.held > 0 && span > 0 && (c.timeoutMillis == 0 || c.timeoutMillis > span) {
 		s.arm(ch, s.nowMillis) // from here on the queue's shorter time-out counts for what it held
 	}

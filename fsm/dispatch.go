@@ -102,6 +102,7 @@ func (s *State) get(ch *channel, c *Get) *refusal {
 	if r != nil {
 		return r
 	}
+	s.use(q)
 	p, e, ok := s.front(q)
 	if !ok || s.overdue(e) {
 		s.countQueue(q, GetEmptyCount)

@@ -230,6 +230,8 @@ func (q *queue) encode(dst []byte) []byte {
 	dst = append(dst, bits(q.durable, q.autoDelete, q.hadConsumer))
 	dst = putUint(dst, q.owner.serialOrZero())
 	dst = putText(dst, q.arguments)
+	dst = putInt(dst, q.usedMillis)
+	dst = putInt(dst, q.deadlineMillis)
 	dst = encodeParts(dst, q.parts)
 	exclusive := uint64(0)
 	if q.exclusive != nil {

@@ -344,9 +344,9 @@ func (k *checker) checkParts() {
 
 func (k *checker) checkTimers() {
 	armed := 0
-	for i, ch := range k.s.timers {
-		if ch.timer != i+1 || ch.deadlineMillis == 0 || i > 0 && k.s.timers.less(i, (i-1)/2) || k.s.isGone(ch) {
-			k.failf("the timer of channel %d is out of place", ch.serial)
+	for i, t := range k.s.timers {
+		if a := t.clock(); a.timer != i+1 || a.deadlineMillis == 0 || i > 0 && k.s.timers.less(i, (i-1)/2) || k.s.isGone(t) {
+			k.failf("the timer of %T %d is out of place", t, t.serialNumber())
 		}
 	}
 	for _, ch := range k.all.channels {
@@ -354,8 +354,16 @@ func (k *checker) checkTimers() {
 			armed++
 		}
 	}
+	for _, q := range k.all.queues {
+		if q.deadlineMillis != 0 {
+			armed++
+		}
+		if q.args.expires >= 0 && len(q.consumers) == 0 && (q.deadlineMillis == 0 || q.deadlineMillis > max(q.expiresMillis(), 1)) {
+			k.failf("queue %d expires at %d and has the deadline %d", q.serial, q.expiresMillis(), q.deadlineMillis)
+		}
+	}
 	if armed != len(k.s.timers) {
-		k.failf("%d channels have a deadline, %d are in the heap", armed, len(k.s.timers))
+		k.failf("%d channels and queues have a deadline, %d are in the heap", armed, len(k.s.timers))
 	}
 }
 

@@ -1,7 +1,7 @@
 package fsm
 
 // Probe returns the reply of an encoded command if applying it now would succeed and change nothing: a passive or identical declare, a binding that is
-// there, a Get of an empty queue. ok is false otherwise, errors included. It changes nothing itself and may run beside the views.
+// there, a Get of an empty queue; but not where it renews the lease of a queue that expires. ok is false otherwise, errors included. It changes nothing itself and may run beside the views.
 func (s *State) Probe(o Origin, command []byte) (reply Effect, ok bool) {
 	kind, ref, payload, _, err := decodeCommandHead(command)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *State) probeDeclareQueue(ch *channel, ref Ref, payload []byte) (Effect,
 	}
 	c.Name = withoutLineBreaks(c.Name)
 	q, _, r := s.checkDeclareQueue(ch.session, &c)
-	if q == nil || r != nil {
+	if q == nil || r != nil || q.args.expires >= 0 { // a declaration renews the lease
 		return Effect{}, false
 	}
 	return q.declared(), true
@@ -70,5 +70,5 @@ func (s *State) probeGet(ch *channel, ref Ref, payload []byte) bool {
 		return false
 	}
 	q, r := ch.session.queue(c.Queue)
-	return r == nil && q.ready() == 0
+	return r == nil && q.ready() == 0 && q.args.expires < 0
 }

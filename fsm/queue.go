@@ -27,7 +27,10 @@ type queue struct {
 	hadConsumer bool        // auto-delete waits for the first one
 	waiting     ring        // consumers that may take a message
 
-	meter meter
+	meter      meter
+	alarm            // when it may have expired
+	usedMillis int64 // when its lease was last renewed, where it has one
+
 	in    bindingSet
 	seen  uint64 // the last traversal that met it (not observable)
 	woken bool   // in State.woken
@@ -179,6 +182,7 @@ func (s *State) declareQueue(ch *channel, c *DeclareQueue) *refusal {
 		s.addQueue(q)
 		ch.session.origin.churn.QueuesCreated++
 	}
+	s.use(q)
 	if !c.Passive {
 		ch.session.origin.churn.QueuesDeclared++
 	}
@@ -198,6 +202,7 @@ func (s *State) addQueue(q *queue) {
 	q.vhost.queues[q.name] = q
 	s.targets[route.Dest(q.serial)] = target{queue: q}
 	s.touch(q)
+	s.use(q)
 }
 
 // checkDeclareQueue decides a declaration without changing anything; q is nil where the queue would be created.
@@ -276,6 +281,7 @@ func (s *State) deleteQueue(ch *channel, c *DeleteQueue) *refusal {
 func (s *State) dropQueue(q *queue) {
 	delete(q.vhost.queues, q.name)
 	delete(s.targets, route.Dest(q.serial))
+	s.disarm(q)
 	s.forget(q)
 	if ses := q.owner; ses != nil {
 		ses.exclusive = withoutSerial(ses.exclusive, q)

@@ -92,7 +92,6 @@ var comparedQueueArguments = [...]string{
 
 // unsupportedQueueArguments would change what a queue does; ignoring them would lose or keep messages against their publisher's will.
 var unsupportedQueueArguments = [...]string{
-	argExpires,
 	argDelayedRetry, argDelayedRetryMin, argDelayedRetryMax,
 	"x-message-deduplication",
 }

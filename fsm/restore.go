@@ -372,6 +372,7 @@ func (r *restorer) queue() {
 	q.durable, q.autoDelete, q.hadConsumer = flag(0), flag(1), flag(2)
 	owner := r.uint(r.s.lastSerial)
 	q.arguments = r.table()
+	q.usedMillis, q.deadlineMillis = r.int(), r.int()
 	r.parts(q)
 	r.exclusive[q] = r.uint(r.s.lastSerial)
 	r.active[q] = r.uint(r.s.lastSerial)
@@ -392,6 +393,9 @@ func (r *restorer) queue() {
 	}
 	q.vhost.queues[q.name] = q
 	r.s.targets[route.Dest(q.serial)] = target{queue: q}
+	if q.deadlineMillis != 0 {
+		r.s.schedule(q)
+	}
 	r.s.touch(q)
 }
 

@@ -45,7 +45,7 @@ type State struct {
 	unrestricted, powerless permission
 
 	// Derived from the above.
-	timers  timerHeap // channels that have a deadline
+	timers  timerHeap // channels and queues that have a deadline
 	digest  digest
 	marked  mark
 	marking bool // a Mark is among the items of the present entry

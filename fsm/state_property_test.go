@@ -275,6 +275,7 @@ func (g *entryGenerator) queueArguments() []byte {
 	add(argQueueType, "classic", "quorum", "stream")
 	add(argSingleActive, true, true, false, "yes")
 	add(argMessageTTL, int32(0), int32(5), int32(800), int32(-1))
+	add(argExpires, int32(1), int32(700), int32(3000), int32(0))
 	add(argMaxLength, int32(0), int32(1), int32(2), int64(5), int32(-1))
 	add(argMaxLengthBytes, int32(0), int32(10), int32(30))
 	add(argOverflow, "drop-head", "reject-publish", "reject-publish-dlx", "reject")

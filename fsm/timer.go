@@ -19,23 +19,40 @@ func later(millis, spanMillis int64) int64 {
 	return millis + spanMillis
 }
 
-// A channel has one deadline: when, as far as is known, the first of its deliveries becomes overdue. It is set by a delivery that finds none or a later one
-// and is not moved when that delivery is settled; when it is due, what is really overdue is looked for, and the deadline set anew or taken away. So a
-// delivery costs a comparison, and each deadline fires once.
+// An object has one deadline at most: a channel's is when, as far as is known, the first of its deliveries becomes overdue, a queue's when it may have been
+// without use for too long. It is set by what finds none or a later one and is not moved when its reason goes; when it is due, what is really the case is
+// looked for, and the deadline set anew or taken away. So a delivery costs a comparison, and each deadline fires once.
 
-// timerHeap orders channels by (deadline, serial), the earliest first.
-type timerHeap []*channel
+// alarm is the deadline of an object.
+type alarm struct {
+	deadlineMillis int64 // 0 = none
+	timer          int   // 1 + place in the heap; 0 = not in it
+}
+
+func (a *alarm) clock() *alarm { return a }
+
+// timed is an object that may have a deadline.
+type timed interface {
+	object
+	serialised
+	clock() *alarm
+	// due is called when the deadline has come and is disarmed.
+	due(s *State)
+}
+
+// timerHeap orders objects by (deadline, serial), the earliest first.
+type timerHeap []timed
 
 func (h timerHeap) less(i, j int) bool {
-	if h[i].deadlineMillis != h[j].deadlineMillis {
-		return h[i].deadlineMillis < h[j].deadlineMillis
+	if a, b := h[i].clock().deadlineMillis, h[j].clock().deadlineMillis; a != b {
+		return a < b
 	}
-	return h[i].serial < h[j].serial
+	return h[i].serialNumber() < h[j].serialNumber()
 }
 
 func (h timerHeap) swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].timer, h[j].timer = i+1, j+1
+	h[i].clock().timer, h[j].clock().timer = i+1, j+1
 }
 
 func (h timerHeap) up(i int) {
@@ -61,32 +78,35 @@ func (h timerHeap) down(i int) {
 	}
 }
 
-// arm makes sure that the channel is looked at by then.
-func (s *State) arm(ch *channel, deadlineMillis int64) {
+// arm makes sure that the object is looked at by then.
+func (s *State) arm(t timed, deadlineMillis int64) {
+	a := t.clock()
 	// 0 would mean that there is none.
 	deadlineMillis = max(deadlineMillis, 1)
-	if ch.deadlineMillis != 0 && ch.deadlineMillis <= deadlineMillis {
+	if a.deadlineMillis != 0 && a.deadlineMillis <= deadlineMillis {
 		return
 	}
-	ch.deadlineMillis = deadlineMillis
-	s.touch(ch)
-	s.schedule(ch)
+	a.deadlineMillis = deadlineMillis
+	s.touch(t)
+	s.schedule(t)
 }
 
-// schedule puts a channel with a deadline, new or earlier, into its place.
-func (s *State) schedule(ch *channel) {
-	if ch.timer == 0 {
-		s.timers = append(s.timers, ch)
-		ch.timer = len(s.timers)
+// schedule puts an object with a deadline, new or earlier, into its place.
+func (s *State) schedule(t timed) {
+	a := t.clock()
+	if a.timer == 0 {
+		s.timers = append(s.timers, t)
+		a.timer = len(s.timers)
 	}
-	s.timers.up(ch.timer - 1)
+	s.timers.up(a.timer - 1)
 }
 
-func (s *State) disarm(ch *channel) {
-	if ch.timer == 0 {
+func (s *State) disarm(t timed) {
+	a := t.clock()
+	if a.timer == 0 {
 		return
 	}
-	i, last := ch.timer-1, len(s.timers)-1
+	i, last := a.timer-1, len(s.timers)-1
 	s.timers.swap(i, last)
 	s.timers[last] = nil
 	s.timers = s.timers[:last]
@@ -94,8 +114,8 @@ func (s *State) disarm(ch *channel) {
 		s.timers.down(i)
 		s.timers.up(i)
 	}
-	ch.timer, ch.deadlineMillis = 0, 0
-	s.touch(ch)
+	a.timer, a.deadlineMillis = 0, 0
+	s.touch(t)
 }
 
 // NextDeadline is the time at which a Tick would do something; ok is false when none is due ever. Work left over is due now.
@@ -104,8 +124,8 @@ func (s *State) NextDeadline() (millis int64, ok bool) {
 		return s.nowMillis, true
 	}
 	millis, ok = s.store.NextDue()
-	if len(s.timers) > 0 && (!ok || s.timers[0].deadlineMillis < millis) {
-		millis, ok = s.timers[0].deadlineMillis, true
+	if len(s.timers) > 0 && (!ok || s.timers[0].clock().deadlineMillis < millis) {
+		millis, ok = s.timers[0].clock().deadlineMillis, true
 	}
 	return millis, ok
 }
@@ -113,12 +133,15 @@ func (s *State) NextDeadline() (millis int64, ok bool) {
 // tick fires the deadlines that have passed and continues what was left over.
 func (s *State) tick() {
 	s.continueRemainders()
-	for s.budget > 0 && len(s.timers) > 0 && s.timers[0].deadlineMillis <= s.nowMillis {
-		ch := s.timers[0]
-		s.disarm(ch)
-		s.checkHolds(ch)
+	for s.budget > 0 && len(s.timers) > 0 && s.timers[0].clock().deadlineMillis <= s.nowMillis {
+		t := s.timers[0]
+		s.disarm(t)
+		t.due(s)
 	}
 }
+
+// due implements timed.
+func (ch *channel) due(s *State) { s.checkHolds(ch) }
 
 // checkHolds looks for what a channel holds too long, times one consumer out if it must, and sets the next deadline.
 func (s *State) checkHolds(ch *channel) {

@@ -59,6 +59,7 @@ type Group struct {
 	gossip  *membership
 	fsm     *machineFSM
 	calls   callPool
+	posts   outboxes
 	reads   readRounds
 	buffers sync.Pool // of *[]byte, for items that came over the network
 

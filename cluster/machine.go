@@ -27,6 +27,8 @@ type Machine interface {
 	Heard(node string, beacon []byte)
 	// Answer serves a Call from another node.
 	Answer(ctx context.Context, from string, request []byte) ([]byte, error)
+	// Posted takes a datagram that another node posted. It must be quick: the node's next ones wait behind it. datagram is valid during the call only.
+	Posted(from string, datagram []byte)
 }
 
 // Frozen is a captured state. WriteTo runs outside the apply goroutine; Release is called once, after it.

@@ -23,6 +23,8 @@ type testMachine struct {
 	gate     chan struct{}
 	follow   func()            // called by Follow; nil: nothing
 	gaps     map[string]uint64 // origin: next number at its last gap
+
+	posted func(from string, datagram []byte) // nil: nothing
 }
 
 type testState struct {
@@ -157,6 +159,15 @@ func (m *testMachine) Answer(_ context.Context, from string, request []byte) ([]
 		return nil, errors.New("as you wished")
 	}
 	return []byte(from + " asked " + string(request)), nil
+}
+
+func (m *testMachine) Posted(from string, datagram []byte) {
+	m.mu.Lock()
+	take := m.posted
+	m.mu.Unlock()
+	if take != nil {
+		take(from, datagram)
+	}
 }
 
 // view returns a copy of the state.

@@ -54,6 +54,7 @@ func newGroup(cfg Config, m Machine) *Group {
 		leadChanged: make(chan struct{}), raftEvents: make(chan raft.Observation, 1), poked: make(chan struct{}, 1), conflicts: make(chan conflict, 1),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.posts.of = map[string]*outbox{}
 	g.calls.idle = map[string][]*mux.Conn{}
 	g.fsm = &machineFSM{machine: m, fatal: g.fatal, ctx: g.ctx, usage: logUsage{
 		threshold: cfg.SnapshotBytes, trailingBytes: cfg.TrailingBytes, trailingTime: cfg.TrailingTime, due: make(chan struct{}, 1),
@@ -106,10 +107,15 @@ func (g *Group) start() error {
 	if err != nil {
 		return err
 	}
+	posts, err := g.port.Listener(mux.ProtocolPost)
+	if err != nil {
+		return err
+	}
 	for _, run := range []func(){
 		g.watchLeadership, g.watchConflicts, g.watchGossip, g.takeSnapshots,
 		func() { g.acceptStreams(streams) },
 		func() { g.acceptCalls(calls) },
+		func() { g.acceptPosts(posts) },
 		func() { g.gossip.joinForever(g.ctx) },
 	} {
 		g.wg.Go(run)

@@ -10,6 +10,7 @@ const (
 	ProtocolRaft    Protocol = 1 // hashicorp/raft's network transport
 	ProtocolForward Protocol = 2 // streams of items to the leader
 	ProtocolCall    Protocol = 3 // requests and answers between nodes
+	ProtocolPost    Protocol = 4 // datagrams between nodes, in one direction
 )
 
 // Identity is what a server says of itself in a handshake.

@@ -20,6 +20,9 @@ type Log interface {
 	ReadIndex(ctx context.Context) (uint64, error)
 	// Call asks another node; its Node.Answer answers.
 	Call(ctx context.Context, node string, request []byte) ([]byte, error)
+	// Post sends a datagram to another node's Node.Posted. It may be lost; nil says that it is on its way. It blocks for a few seconds at most, while that node does not
+	// take what waits for it. The datagram must not be changed afterwards.
+	Post(ctx context.Context, node string, datagram []byte) error
 	// Members lists the servers of the configuration.
 	Members() []Member
 	// LastHeard is when this node, leading, last had a sign of life of another; zero if never in this term.

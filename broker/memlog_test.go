@@ -573,6 +573,19 @@ func (m *memNode) Call(ctx context.Context, node string, request []byte) ([]byte
 	return nil, errMemNoLeader
 }
 
+func (m *memNode) Post(_ context.Context, node string, datagram []byte) error {
+	for _, other := range m.c.nodes {
+		m.c.mu.Lock()
+		reachable := other.id == node && other.up && !other.cut && !m.cut
+		m.c.mu.Unlock()
+		if reachable {
+			other.node.Posted(m.id, datagram)
+			return nil
+		}
+	}
+	return errMemNoLeader
+}
+
 func (m *memNode) Members() []Member {
 	m.c.mu.Lock()
 	defer m.c.mu.Unlock()

@@ -35,6 +35,7 @@ type Node struct {
 	flow      *flow
 	applied   appliedIndex
 	operators *operators
+	replies   *directReplies
 	counters  Counters
 	rates     rates
 	started   time.Time
@@ -70,6 +71,7 @@ func New(cfg Config) (*Node, error) {
 	n.flow = newFlow()
 	n.measure = func() (int64, int64) { return residentBytes(), diskFreeBytes(cfg.DataDir) }
 	n.operators = newOperators()
+	n.replies = newDirectReplies()
 	n.replica = newReplica(fsm.Options{Chunks: cfg.Chunks, Sink: (*dispatcher)(n), Check: cfg.CheckState})
 	return n, nil
 }

@@ -44,6 +44,7 @@ func (l *memoryLog) ReadIndex(context.Context) (uint64, error)    { return l.Com
 func (l *memoryLog) Call(context.Context, string, []byte) ([]byte, error) {
 	return nil, errors.New("alone")
 }
+func (l *memoryLog) Post(context.Context, string, []byte) error { return errors.New("alone") }
 func (l *memoryLog) Members() []broker.Member {
 	return []broker.Member{{Node: "n1", Name: "n1", Voter: true}}
 }

@@ -47,6 +47,7 @@ type directReplies struct {
 
 // askedReply is an outcome that another node has to tell.
 type askedReply struct {
+	node    string
 	outcome func(taken bool)
 	late    *time.Timer
 }
@@ -136,7 +137,7 @@ func (d *directReplies) taker(key string) ReplyTaker {
 func (n *Node) postReply(ctx context.Context, node string, m replyDatagram, outcome func(bool)) {
 	if outcome != nil {
 		var ok bool
-		if m.asked, ok = n.replies.ask(ctx, outcome); !ok {
+		if m.asked, ok = n.replies.ask(ctx, node, outcome); !ok {
 			outcome(false)
 			return
 		}
@@ -148,7 +149,7 @@ func (n *Node) postReply(ctx context.Context, node string, m replyDatagram, outc
 }
 
 // ask numbers an outcome to be awaited; false when ctx ended before there was room for it.
-func (d *directReplies) ask(ctx context.Context, outcome func(bool)) (number uint64, ok bool) {
+func (d *directReplies) ask(ctx context.Context, node string, outcome func(bool)) (number uint64, ok bool) {
 	select {
 	case d.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -158,7 +159,7 @@ func (d *directReplies) ask(ctx context.Context, outcome func(bool)) (number uin
 	defer d.mu.Unlock()
 	d.last++
 	number = d.last
-	d.asked[number] = &askedReply{outcome, time.AfterFunc(replyAnswerTime, func() { d.answered(number, false) })}
+	d.asked[number] = &askedReply{node, outcome, time.AfterFunc(replyAnswerTime, func() { d.answered(number, false) })}
 	return number, true
 }
 
@@ -192,6 +193,24 @@ func (n *Node) Posted(from string, datagram []byte) {
 	case replyTaken, replyNotTaken:
 		n.replies.answered(m.asked, m.kind == replyTaken)
 	}
+}
+
+// PostsLost says that datagrams to a node were lost (Log.Post): what it was asked is not answered. Any goroutine.
+func (n *Node) PostsLost(node string) {
+	for _, number := range n.replies.askedOf(node) {
+		n.replies.answered(number, false)
+	}
+}
+
+func (d *directReplies) askedOf(node string) (numbers []uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for number, a := range d.asked {
+		if a.node == node {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers
 }
 
 // answerReply tells an outcome to the node that asked for it. It does not wait for room: the next datagrams wait behind this one.

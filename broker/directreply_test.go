@@ -85,7 +85,7 @@ func TestDirectReplyWithoutAnswer(t *testing.T) {
 		d := newDirectReplies()
 		var taken, lost atomic.Int32
 		for range replyAskedMax {
-			if _, ok := d.ask(t.Context(), func(ok bool) {
+			if _, ok := d.ask(t.Context(), "n2", func(ok bool) {
 				if ok {
 					taken.Add(1)
 				} else {
@@ -97,7 +97,7 @@ func TestDirectReplyWithoutAnswer(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, ok := d.ask(ctx, nil); ok {
+		if _, ok := d.ask(ctx, "n2", nil); ok {
 			t.Error("there is room without end")
 		}
 		d.answered(1, true)
@@ -107,6 +107,24 @@ func TestDirectReplyWithoutAnswer(t *testing.T) {
 		if taken.Load() != 1 || lost.Load() != replyAskedMax-1 || len(d.asked) != 0 || len(d.slots) != 0 {
 			t.Errorf("%d taken, %d lost, %d still awaited", taken.Load(), lost.Load(), len(d.asked))
 		}
+	})
+}
+
+// TestDirectReplyLost: who hears that the other node cannot be reached does not wait for its answer.
+func TestDirectReplyLost(t *testing.T) {
+	inCluster(t, 2, func(t *testing.T, c *memCluster) {
+		n := c.nodes[0].node
+		var taken []bool
+		number, _ := n.replies.ask(t.Context(), "n2", func(ok bool) { taken = append(taken, ok) })
+		other, _ := n.replies.ask(t.Context(), "n3", func(bool) {})
+		n.PostsLost("n2")
+		if len(taken) != 1 || taken[0] {
+			t.Errorf("the outcome of number %d: %v", number, taken)
+		}
+		if got := n.replies.askedOf("n3"); len(got) != 1 || got[0] != other {
+			t.Errorf("%v are asked of the other node", got)
+		}
+		n.replies.answered(other, true)
 	})
 }
 

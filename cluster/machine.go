@@ -29,6 +29,8 @@ type Machine interface {
 	Answer(ctx context.Context, from string, request []byte) ([]byte, error)
 	// Posted takes a datagram that another node posted. It must be quick: the node's next ones wait behind it. datagram is valid during the call only.
 	Posted(from string, datagram []byte)
+	// PostsLost says that datagrams to a node did not reach it. Any goroutine.
+	PostsLost(to string)
 }
 
 // Frozen is a captured state. WriteTo runs outside the apply goroutine; Release is called once, after it.

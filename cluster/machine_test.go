@@ -170,6 +170,8 @@ func (m *testMachine) Posted(from string, datagram []byte) {
 	}
 }
 
+func (m *testMachine) PostsLost(string) {}
+
 // view returns a copy of the state.
 func (m *testMachine) view() testState {
 	m.mu.Lock()

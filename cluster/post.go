@@ -206,11 +206,14 @@ func (o *outbox) retire() bool {
 
 // lose forgets what waits: the server cannot be reached. The next datagram tries again.
 func (o *outbox) lose(err error) {
+	o.forget()
+	o.g.log.Debug("datagrams are lost", "server", o.server, "error", err)
+	o.g.machine.PostsLost(o.server)
+}
+
+func (o *outbox) forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.waiting) > 0 {
-		o.g.log.Debug("datagrams are lost", "server", o.server, "count", len(o.waiting), "error", err)
-	}
 	o.waiting, o.bytes, o.runs = nil, 0, false
 	o.roomLocked()
 }

@@ -12,6 +12,11 @@ type Broker interface {
 	Login(ctx context.Context, user, password, remoteAddr string) (broker.Identity, error)
 	Accepting() (bool, <-chan struct{})
 	OpenSession(ctx context.Context, spec broker.SessionSpec, h broker.Handler) (Session, error)
+
+	OpenReplyAddress(t broker.ReplyTaker) (address string)
+	CloseReplyAddress(address string)
+	SendReply(ctx context.Context, r broker.DirectReply, outcome func(taken bool))
+	ReplyAddressOpen(ctx context.Context, address string) bool
 }
 
 // Session is a *broker.Session; see there. But for Close, the reader goroutine alone calls it.

@@ -51,6 +51,8 @@ type channel struct {
 	consumers   map[string]*consumer // those that the state machine has, by tag
 	windows     int                  // the same, and those that are being started
 	lastServed  *consumer
+	lastTag     uint64        // of the last delivery
+	replies     replyConsumer // of direct replies
 	gets        int
 }
 
@@ -159,7 +161,7 @@ func (ch *channel) handleMethod(m wire.Method) (*exception, error) {
 	case *wire.ChannelCloseOk:
 		return nil, nil // left over from closing at the same time
 	case *wire.AccessRequest:
-		ch.expectLocal(wire.IDAccessRequestOk)
+		ch.expectLocal(&wire.AccessRequestOk{Ticket: 1})
 		return nil, nil
 	case *wire.ExchangeDeclare:
 		return nil, ch.declareExchange(m)
@@ -218,7 +220,7 @@ func (ch *channel) handleFlow(m *wire.ChannelFlow) *exception {
 	if !m.Active {
 		return exceptionf(notImplemented, m.ID(), "active=false")
 	}
-	ch.expectLocal(wire.IDChannelFlowOk)
+	ch.expectLocal(&wire.ChannelFlowOk{Active: true})
 	return nil
 }
 
@@ -370,5 +372,6 @@ func (ch *channel) forget() {
 		consumer.gone = true
 	}
 	ch.consumers, ch.lastServed, ch.windows = nil, nil, 0
+	ch.closeReplies()
 	ch.expected = expectations{}
 }

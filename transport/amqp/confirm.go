@@ -1,6 +1,8 @@
 package amqp
 
 import (
+	"slices"
+
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/transport/wire"
 )
@@ -10,15 +12,19 @@ import (
 
 // confirmRun is what of a channel is confirmed and not yet written. All below next is settled and told.
 type confirmRun struct {
-	next  uint64 // lowest number that was not told
+	next  uint64 // lowest number that was not told; 0 as long as none was
 	first uint64 // of the run; 0 = there is none
 	last  uint64
+	early []uint64 // told while numbers below were open: direct replies, which do not wait for the log
 }
+
+// earlyConfirmsMax bounds confirmRun.early. Beyond it they are forgotten, and next stays: the channel's confirms are then written one by one.
+const earlyConfirmsMax = 1024
 
 func (ch *channel) selectConfirms(m *wire.ConfirmSelect) {
 	ch.confirms = true
 	if !m.NoWait {
-		ch.expectLocal(wire.IDConfirmSelectOk)
+		ch.expectLocal(&wire.ConfirmSelectOk{})
 	}
 }
 
@@ -57,8 +63,16 @@ func (ch *channel) refused(e *fsm.Effect) {
 
 // told notes that all of first..last were written. Numbers below that are still open keep next where it is.
 func (r *confirmRun) told(first, last uint64) {
-	if first <= r.next || first == 1 {
-		r.next = max(r.next, last+1)
+	if first > r.next && first != 1 {
+		for n := first; n <= last && len(r.early) < earlyConfirmsMax; n++ {
+			r.early = append(r.early, n)
+		}
+		return
+	}
+	r.next = max(r.next, last+1)
+	for i := slices.Index(r.early, r.next); i >= 0; i = slices.Index(r.early, r.next) {
+		r.early = slices.Delete(r.early, i, i+1)
+		r.next++
 	}
 }
 

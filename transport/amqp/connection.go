@@ -146,6 +146,7 @@ func (c *connection) serve() {
 // end takes leave in the way that the reason asks for. The session's end comes before close-ok, so that a client that saw it
 // finds its exclusive queues gone and its messages returned.
 func (c *connection) end(reason error) {
+	defer c.closeReplies()
 	var x *exception
 	switch {
 	case errors.As(reason, &x):

@@ -133,16 +133,13 @@ func (ch *channel) consumerGone(tag string) {
 
 func (ch *channel) handleConsume(m *wire.BasicConsume) *exception {
 	if m.Queue == directReplyTo {
-		return noDirectReplyTo(m.ID())
+		return ch.consumeReplies(m)
 	}
 	name, x := ch.queueName(m.Queue, m.ID())
 	if x != nil {
 		return x
 	}
-	tag := m.ConsumerTag
-	if tag == "" {
-		tag = "amq.ctag-" + rand.Text()
-	}
+	tag := consumerTag(m.ConsumerTag)
 	c := ch.conn
 	c.mu.Lock()
 	window := ch.newConsumer(tag)
@@ -154,14 +151,23 @@ func (ch *channel) handleConsume(m *wire.BasicConsume) *exception {
 	return nil
 }
 
-// directReplyTo is RabbitMQ's pseudo-queue. Who asks for it loses the channel, not the connection.
-const directReplyTo = "amq.rabbitmq.reply-to"
+// consumerTag is the client's, or a new one.
+func consumerTag(asked string) string {
+	if asked == "" {
+		return "amq.ctag-" + rand.Text()
+	}
+	return asked
+}
 
-func noDirectReplyTo(method wire.MethodID) *exception {
-	return exceptionf(preconditionFailed, method, "direct reply-to is not supported by this version")
+// consumes tells whether the tag is taken, by a consumer that is there or being started. Called with mu held.
+func (ch *channel) consumes(tag string) bool {
+	return ch.consumers[tag] != nil || ch.expected.contains(func(x expectation) bool { return x.window != nil && x.window.tag == tag })
 }
 
 func (ch *channel) handleCancel(m *wire.BasicCancel) {
+	if ch.cancelReplies(m) {
+		return
+	}
 	ch.ask(&fsm.Cancel{Ref: ch.ref, Tag: m.ConsumerTag},
 		expectation{command: fsm.KindCancel, ok: wire.IDBasicCancelOk, asked: m.ID()}, m.NoWait)
 }

@@ -59,6 +59,7 @@ func (ch *channel) effect(e *fsm.Effect) {
 func (ch *channel) deliver(e *fsm.Effect) {
 	c := ch.conn
 	b := c.encoder()
+	ch.lastTag = e.Tag
 	if e.Get {
 		ch.getAnswered()
 		if asked, ok := ch.expected.first(); ok && asked.command == fsm.KindGet {

@@ -53,6 +53,15 @@ func (b *fakeBroker) OpenSession(_ context.Context, spec broker.SessionSpec, h b
 	return s, nil
 }
 
+func (b *fakeBroker) OpenReplyAddress(broker.ReplyTaker) string { return "n1.KEY" }
+func (b *fakeBroker) CloseReplyAddress(string)                  {}
+func (b *fakeBroker) SendReply(_ context.Context, _ broker.DirectReply, outcome func(bool)) {
+	if outcome != nil {
+		outcome(false)
+	}
+}
+func (b *fakeBroker) ReplyAddressOpen(context.Context, string) bool { return false }
+
 type fakeSession struct {
 	handler  broker.Handler
 	spec     broker.SessionSpec

@@ -19,10 +19,10 @@ const (
 	locales    = "en_US"
 )
 
-// capabilities are what clients gate their features on. What is not carried out, direct_reply_to, is not announced.
+// capabilities are what clients gate their features on.
 var capabilities = []string{
 	"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify", "connection.blocked",
-	"consumer_priorities", "authentication_failure_close", "per_consumer_qos",
+	"consumer_priorities", "authentication_failure_close", "per_consumer_qos", "direct_reply_to",
 }
 
 // handshake opens the connection, or says why not. It runs on the reader goroutine and writes by itself: the writer starts

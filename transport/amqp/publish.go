@@ -14,9 +14,10 @@ import (
 // assembly is a channel's publish under way.
 type assembly struct {
 	wants    contentPart
-	missing  int     // bytes of the body
-	own      *buffer // the command so far, where it is not the tail
-	exchange []byte  // from the method, kept until the header comes; memory is used again
+	missing  int            // bytes of the body
+	own      *buffer        // the command so far, where it is not the tail
+	reply    *outgoingReply // what own holds instead: a direct reply
+	exchange []byte         // from the method, kept until the header comes; memory is used again
 	key      []byte
 	command  fsm.Publish
 }
@@ -55,7 +56,7 @@ func (a *assembly) drop(ch *channel) {
 	if a.own != nil {
 		c.partial -= len(a.own.b)
 		a.own.free()
-		a.own = nil
+		a.own, a.reply = nil, nil
 	}
 }
 
@@ -113,9 +114,6 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 			return exceptionf(preconditionFailed, method, "invalid expiration '%s': %s", summary.Expiration, fault)
 		}
 	}
-	if string(summary.ReplyTo) == directReplyTo {
-		return noDirectReplyTo(method)
-	}
 	if summary.Copies {
 		if x := checkCopies(summary.Headers); x != nil {
 			return x
@@ -126,6 +124,12 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 	}
 	p := &ch.content.command
 	p.Priority, p.Properties = summary.Priority, header.Properties
+	if string(summary.ReplyTo) == directReplyTo {
+		var x *exception
+		if p.Properties, x = ch.readdress(header.Properties); x != nil {
+			return x
+		}
+	}
 	if size := fsm.PublishSizeBytes(p, int(header.BodySize)); size > fsm.CommandBytesMax {
 		return exceptionf(preconditionFailed, method, "message of %d bytes with its properties is larger than a command may be", size)
 	}
@@ -158,6 +162,9 @@ func (ch *channel) beginPublish(header *wire.ContentHeader) error {
 	if ch.confirms {
 		ch.published++
 		a.command.Confirm = ch.published
+	}
+	if a.isDirectReply() {
+		return ch.beginReply(header)
 	}
 	b := c.beginCommand()
 	c.tailStart = len(b.b)
@@ -212,8 +219,13 @@ func (ch *channel) submitOwn() error {
 	own := a.own
 	a.own = nil
 	c.partial -= len(own.b)
-	defer own.free()
 	c.published = true // it may have begun several reads ago
+	if r := a.reply; r != nil {
+		a.reply, r.content = nil, own
+		ch.sendReply(r)
+		return nil
+	}
+	defer own.free()
 	return c.submitBytes(own.b)
 }
 

@@ -15,7 +15,7 @@ func (ch *channel) declareQueue(m *wire.QueueDeclare) (*exception, error) {
 		Arguments: m.Arguments,
 	}
 	if strings.HasPrefix(command.Name, directReplyTo) {
-		command.Passive = true // there are none: 404, as for a requester that has gone
+		return ch.declareReplies(command.Name, m)
 	}
 	expected := expectation{command: fsm.KindDeclareQueue, ok: wire.IDQueueDeclareOk, asked: m.ID()}
 	switch {
@@ -58,6 +58,9 @@ func (ch *channel) bindQueue(m *wire.QueueBind) *exception {
 	name, x := ch.queueName(m.Queue, m.ID())
 	if x != nil {
 		return x
+	}
+	if strings.HasPrefix(name, directReplyTo) {
+		return exceptionf(accessRefused, m.ID(), "operation not permitted on queue '%s' in vhost '%s'", name, ch.conn.vhost)
 	}
 	ch.ask(&fsm.Bind{
 		Ref: ch.ref, Source: stripNewlines(m.Exchange), Destination: name, Key: bindingKey(m.Queue, m.RoutingKey, name),

@@ -1,6 +1,8 @@
 package amqp
 
 import (
+	"slices"
+
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/transport/wire"
 )
@@ -10,10 +12,11 @@ import (
 
 // expectation is a reply that a channel's client waits for.
 type expectation struct {
-	command fsm.CommandKind // 0: needs no command
-	ok      wire.MethodID   // the reply's method; 0 = the client waits for none (no-wait, basic.recover-async)
-	asked   wire.MethodID   // for an exception: two methods may make the same command
-	window  *consumer       // of a consumer that is being started, else nil
+	command fsm.CommandKind // 0: needs no command, local is the reply
+	local   wire.Method
+	ok      wire.MethodID // the reply's method; 0 = the client waits for none (no-wait, basic.recover-async)
+	asked   wire.MethodID // for an exception: two methods may make the same command
+	window  *consumer     // of a consumer that is being started, else nil
 }
 
 // expectations is a first-in first-out list. Its length is bounded by what the session lets a connection have waiting.
@@ -29,6 +32,10 @@ func (e *expectations) first() (expectation, bool) {
 		return expectation{}, false
 	}
 	return e.list[e.head], true
+}
+
+func (e *expectations) contains(f func(expectation) bool) bool {
+	return slices.ContainsFunc(e.list[e.head:], f)
 }
 
 func (e *expectations) pop() {
@@ -50,16 +57,20 @@ func (ch *channel) expect(x expectation) {
 }
 
 // expectLocal replies as soon as everything asked before is answered.
-func (ch *channel) expectLocal(ok wire.MethodID) {
+func (ch *channel) expectLocal(reply wire.Method) {
 	c := ch.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ch.state() != channelOpen {
-		return
+	if ch.state() == channelOpen {
+		ch.replyLocally(reply)
 	}
-	ch.expected.push(expectation{ok: ok})
+}
+
+// replyLocally is expectLocal with mu held, of an open channel.
+func (ch *channel) replyLocally(reply wire.Method) {
+	ch.expected.push(expectation{local: reply})
 	ch.replyLocals()
-	c.signalWriter()
+	ch.conn.signalWriter()
 }
 
 // replyLocals sends the replies at the front that need no command. Called with mu held.
@@ -71,14 +82,7 @@ func (ch *channel) replyLocals() {
 		}
 		ch.expected.pop()
 		b := ch.conn.encoder()
-		switch x.ok {
-		case wire.IDConfirmSelectOk:
-			b.b = (&wire.ConfirmSelectOk{}).AppendFrame(b.b, ch.id())
-		case wire.IDChannelFlowOk:
-			b.b = (&wire.ChannelFlowOk{Active: true}).AppendFrame(b.b, ch.id())
-		case wire.IDAccessRequestOk:
-			b.b = (&wire.AccessRequestOk{Ticket: 1}).AppendFrame(b.b, ch.id())
-		}
+		b.b = wire.AppendMethod(b.b, ch.id(), x.local)
 	}
 }
 

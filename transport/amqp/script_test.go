@@ -29,6 +29,8 @@ var update = flag.Bool("update", false, "write the output of the scripts in test
 //	CHANNEL publish KEY BODY [FIELD=VALUE…]  basic.publish with properties and body, in one frame each
 //	CHANNEL header SIZE | CHANNEL body TEXT | raw HEX | string TEXT
 //
+// {reply-to} stands for the reply-to of the message that came last.
+//
 // After each block a channel of the test's own makes two round trips, so that all answers to it are there: the second one is for
 // the confirms, which are gathered over a log entry. How many entries a block took is chance, so confirms are printed together,
 // at the end of the block.
@@ -74,11 +76,12 @@ func runScript(t *testing.T, s *Server, file string) {
 
 // peer is a client that speaks frames.
 type peer struct {
-	t      testing.TB
-	conn   net.Conn
-	in     *wire.Reader
-	opened bool // the barrier channel is open
-	closed bool
+	t       testing.TB
+	conn    net.Conn
+	in      *wire.Reader
+	opened  bool // the barrier channel is open
+	replyTo string
+	closed  bool
 }
 
 const barrierChannel = 2047
@@ -87,6 +90,7 @@ const barrierChannel = 2047
 func (p *peer) play(input string) string {
 	var b []byte
 	for _, line := range strings.Split(input, "\n") {
+		line = strings.ReplaceAll(line, "{reply-to}", p.replyTo)
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 			b = p.encode(b, line)
 		}
@@ -207,6 +211,9 @@ func (p *peer) print(out *strings.Builder, f wire.Frame) (wait bool) {
 			p.t.Fatal(err)
 		}
 		properties, err := content.DecodeProperties(h.Properties)
+		if properties.ReplyTo != "" {
+			p.replyTo = properties.ReplyTo
+		}
 		fmt.Fprintf(out, "%d header %d%s\n", f.Channel, h.BodySize, fields(&properties))
 		if err != nil {
 			p.t.Fatal(err)
@@ -238,7 +245,8 @@ func (p *peer) print(out *strings.Builder, f wire.Frame) (wait bool) {
 	return false
 }
 
-var generated = regexp.MustCompile(`amq\.(gen|ctag)-[A-Z2-7]{26}`)
+// generated is what the server draws by chance.
+var generated = regexp.MustCompile(`(amq\.(?:gen|ctag)-|amq\.rabbitmq\.reply-to\.n1\.)[A-Z2-7]{26}`)
 
 // fields prints the fields that are not zero.
 func fields(m any) string {
@@ -253,9 +261,9 @@ func fields(m any) string {
 		case bool:
 			fmt.Fprintf(&b, " %s", name)
 		case string:
-			fmt.Fprintf(&b, " %s=%s", name, quote(generated.ReplaceAllString(x, "amq.$1-*")))
+			fmt.Fprintf(&b, " %s=%s", name, quote(generated.ReplaceAllString(x, "$1*")))
 		case []byte:
-			fmt.Fprintf(&b, " %s=%s", name, quote(string(x)))
+			fmt.Fprintf(&b, " %s=%s", name, quote(generated.ReplaceAllString(string(x), "$1*")))
 		default:
 			fmt.Fprintf(&b, " %s=%v", name, x)
 		}

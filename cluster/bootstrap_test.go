@@ -55,9 +55,10 @@ func TestThreeFoundOneClusterInAnyOrder(t *testing.T) {
 		x.start()
 	}
 	x := c.leader()
-	x.applied(x.send(x.stream(), 1, 5)...)
+	sent := x.send(x.stream(), 1, 5)
 	drawn := 0
 	for _, x := range c.nodes {
+		x.applied(sent...) // and with it the configuration, which is before it in the log
 		id, _ := x.group.dir.identity()
 		if id.Drawn {
 			drawn++

@@ -47,6 +47,10 @@ test-root: ## system tests that need root and iproute2: partitions in network na
 conformance: ## clients of others against a real cluster, leaders lost meanwhile with CHAOS=1; SUITE=NAME,… chooses; needs the network and, for apt-get, root
 	$(GO) test -count=1 -timeout 120m -tags conformance -run TestConformance -v ./testing/conformance
 
+.PHONY: oracle
+oracle: ## compare the answers to some 1,200 operations with those of a RabbitMQ, unpacked from Debian's package; ONLY=REGEX chooses cases; needs what conformance needs
+	SUITE=oracle $(GO) test -count=1 -timeout 15m -tags conformance -run TestConformance -v ./testing/conformance
+
 .PHONY: check
 check: lint generated race smoke fuzz-short chaos-short ## what CI runs beyond make test (under 45 minutes)
 

@@ -23,8 +23,7 @@ func suites() []Suite {
 		suiteAMQPLib(),
 		suiteAMQPLibOwn(),
 		suiteAMQPTools(),
-		suitePika(),
-		suiteRabbitMQAdmin(),
+		suiteOracle(),
 	}
 }
 

@@ -44,12 +44,13 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 	var exchange []byte
 	key := m.RoutingKey
 	var queues []*queue
+	var wait wait
 	if deadLetters {
 		exchange = []byte(q.args.deadExchange)
 		if q.args.deadKeySet {
 			key = []byte(q.args.deadKey)
 		}
-		queues = s.routeFrom(q.vhost, x, key, copies.keys, properties)
+		queues, wait = s.routeFrom(q.vhost, x, key, copies.keys, properties)
 	} else {
 		key = []byte(deadQueueName)
 		queues = []*queue{s.deadQueue(q.vhost)}
@@ -57,11 +58,16 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 	if reason != reasonRejected {
 		queues = withoutCycles(queues, deaths)
 	}
-	if len(queues) > 0 {
-		dead := store.Content{Exchange: exchange, RoutingKey: key, Properties: properties, Body: m.Body}
-		published, _ := content.Scan(m.Properties) // validated when it was published; what this queue made of the priority ends with it
-		s.enqueue(queues, dead, terms{priority: published.Priority, ttlMillis: noTTL, traits: fromDeadLetter | copies.traits})
+	if len(queues)+len(wait.exchanges) == 0 {
+		return
 	}
+	dead := store.Content{Exchange: exchange, RoutingKey: key, Properties: properties, Body: m.Body}
+	published, _ := content.Scan(m.Properties) // validated when it was published; what this queue made of the priority ends with it
+	terms := terms{priority: published.Priority, ttlMillis: noTTL, traits: fromDeadLetter | copies.traits}
+	if len(queues) > 0 {
+		s.enqueue(queues, dead, terms)
+	}
+	s.delay(wait, dead, terms)
 }
 
 // deadExchange is where dead letters go; nil is the default exchange. ok is false without one.

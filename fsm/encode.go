@@ -125,7 +125,7 @@ func (s *State) encodeHead(dst []byte) []byte {
 	var orphans []*part
 	//fsm:unordered sorted by serial below
 	for _, p := range s.parts {
-		if p.queue == nil {
+		if p.queue == nil && p.exchange == nil {
 			orphans = append(orphans, p)
 		}
 	}
@@ -219,7 +219,7 @@ func (x *exchange) encode(dst []byte) []byte {
 	dst = putUint(append(dst, objectExchange), x.serial)
 	dst = putText(dst, x.vhost.name)
 	dst = putText(dst, x.name)
-	dst = append(dst, uint8(x.kind), bits(x.durable, x.autoDelete, x.internal))
+	dst = append(dst, uint8(x.kind), bits(x.durable, x.autoDelete, x.internal, x.delayed != nil))
 	return putText(dst, x.arguments)
 }
 

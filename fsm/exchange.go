@@ -15,10 +15,11 @@ type exchange struct {
 	serial                        uint64
 	vhost                         *vhost
 	name                          string
-	kind                          route.Kind
+	kind                          route.Kind // of a delayed exchange too
 	durable, autoDelete, internal bool
 	arguments                     []byte    // encoded table, as declared
 	alternate                     alternate // (derived)
+	delayed                       *part     // of an x-delayed-message exchange: what waits
 
 	matcher route.Matcher
 	out     map[uint64]*binding // bindings from it, by serial (derived)
@@ -47,7 +48,7 @@ const argAlternate = "alternate-exchange"
 var comparedExchangeArguments = [...]string{argAlternate}
 
 // unsupportedExchangeArguments would change what an exchange does; ignoring them would lose messages silently.
-var unsupportedExchangeArguments = [...]string{"x-delayed-type", "x-message-deduplication"}
+var unsupportedExchangeArguments = [...]string{"x-message-deduplication"}
 
 func (s *State) addExchange(x *exchange) {
 	x.matcher = route.New(x.kind)
@@ -57,6 +58,20 @@ func (s *State) addExchange(x *exchange) {
 	s.targets[route.Dest(x.serial)] = target{exchange: x}
 	s.topologyChanged() // it may be another one's alternate
 	s.touch(x)
+}
+
+// typeName is what the exchange was declared as.
+func (x *exchange) typeName() string {
+	if x.delayed != nil {
+		return delayedExchangeType
+	}
+	return exchangeKindNames[x.kind]
+}
+
+// addDelayed gives a new exchange the part of a delayed one.
+func (s *State) addDelayed(x *exchange) {
+	x.delayed = &part{serial: x.serial, messages: s.store.Queue(x.serial), exchange: x}
+	s.parts[x.serial] = x.delayed
 }
 
 func alternateOf(arguments content.Table) (name string, ok bool) {
@@ -73,10 +88,15 @@ func (s *State) declareExchange(ch *channel, c *DeclareExchange) *refusal {
 	}
 	v := ch.session.vhost
 	if !c.Passive && v.exchanges[c.Name] == nil {
-		s.addExchange(&exchange{
+		x := &exchange{
 			serial: s.nextSerial(), vhost: v, name: c.Name, kind: exchangeKinds[c.Type],
 			durable: c.Durable, autoDelete: c.AutoDelete, internal: c.Internal, arguments: c.Arguments,
-		})
+		}
+		if c.Type == delayedExchangeType {
+			x.kind, _ = delayedKind(tableOf(c.Arguments))
+			s.addDelayed(x)
+		}
+		s.addExchange(x)
 	}
 	ch.reply(s, KindDeclareExchange, c.NoWait, Effect{})
 	return nil
@@ -94,8 +114,7 @@ func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange,
 		}
 		return x, nil
 	}
-	kind, ok := exchangeKinds[c.Type]
-	if !ok {
+	if _, ok := exchangeKinds[c.Type]; !ok && c.Type != delayedExchangeType {
 		return nil, refuse(PreconditionFailed, "unknown exchange type '%s'", c.Type)
 	}
 	label := exchangeLabel(c.Name, v)
@@ -106,10 +125,15 @@ func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange,
 		if strings.HasPrefix(c.Name, "amq.") {
 			return nil, reservedName("exchange", c.Name, "amq.*")
 		}
+		if c.Type == delayedExchangeType {
+			if _, r := delayedKind(tableOf(c.Arguments)); r != nil {
+				return nil, r
+			}
+		}
 		return nil, checkAlternate(tableOf(c.Arguments), label)
 	}
-	if kind != x.kind {
-		return nil, inequivalent("type", label, "'"+c.Type+"'", "'"+exchangeKindNames[x.kind]+"'")
+	if is := x.typeName(); c.Type != is {
+		return nil, inequivalent("type", label, "'"+c.Type+"'", "'"+is+"'")
 	}
 	if r := firstInequivalent(label, [...]boolProperty{
 		{"durable", c.Durable, x.durable},
@@ -189,6 +213,10 @@ func (s *State) dropExchange(x *exchange) {
 	}
 	s.removeInbound(&x.in)
 	s.topologyChanged()
+	if x.delayed != nil {
+		x.delayed.exchange = nil
+		s.drain(x.delayed)
+	}
 }
 
 // withoutLineBreaks strips CR and LF from names, as RabbitMQ does: they come from configuration files.

@@ -53,6 +53,9 @@ func (s *State) fire(e store.Entry, what store.Due) {
 	info := s.store.Info(e)
 	p := s.parts[info.Queue]
 	switch {
+	case p.exchange != nil:
+		s.routeDelayed(p.exchange, &info)
+		p.messages.Remove(e)
 	case p.queue == nil || p.draining: // it was deleted or purged already
 		p.messages.Remove(e)
 	case what == store.Matured:

@@ -328,11 +328,17 @@ func (k *checker) checkParts() {
 		}
 	}
 	for _, p := range bySerial(s.parts) {
-		entries += p.messages.Ready() + p.messages.Held()
+		entries += p.loose() + p.messages.Held()
 		if n := remainders[p]; n > 1 || p.underWay() != (n == 1) {
 			k.failf("part %d is drained by %d remainders, or none is needed", p.serial, n)
 		}
-		if q := p.queue; q == nil && !p.draining && (p.messages.Held() == 0 || p.messages.Ready() > 0) ||
+		if x := p.exchange; x != nil {
+			if x.delayed != p || p.draining || p.messages.Ready()+p.messages.Held() > 0 || k.s.isGone(x) {
+				k.failf("part %d is not that of exchange %d", p.serial, x.serial)
+			}
+			continue
+		}
+		if q := p.queue; q == nil && !p.draining && (p.messages.Held() == 0 || p.loose() > 0) ||
 			q != nil && !slices.Contains(q.parts, p) {
 			k.failf("part %d should be gone", p.serial)
 		}

@@ -13,7 +13,8 @@ type router struct {
 	accept     []*queue // of queues, when some refuse
 	refuse     []*queue
 	exchanges  []*exchange
-	keys       []string // of the message that is being routed: its routing key, and others that its headers name
+	keys       []string    // of the message that is being routed: its routing key, and others that its headers name
+	delayed    []*exchange // that the message waits in
 	dests      []route.Dest
 	properties []byte // of the same message
 	headers    func() content.Table
@@ -58,18 +59,21 @@ func (s *State) applyPublish(ch *channel, c *Publish, found *content.Summary) *r
 		copies = copiesOf(c.Properties)
 		c.Properties = copies.traits.visible(c.Properties) // in effects; m has them all
 	}
-	queues := s.routeFrom(v, x, m.RoutingKey, copies.keys, m.Properties)
-	s.countPublish(v, x, c.Mandatory, len(queues))
-	if len(queues) == 0 && c.Mandatory {
+	queues, wait := s.routeFrom(v, x, m.RoutingKey, copies.keys, m.Properties)
+	routed := len(queues) + len(wait.exchanges)
+	s.countPublish(v, x, c.Mandatory, routed)
+	if routed == 0 && c.Mandatory {
 		s.emit(ch.session, ch.withContent(Returned, c))
 	}
 	queues, full := s.accepting(queues, len(c.Body))
 	if len(full) > 0 && c.Confirm != 0 {
-		queues = nil // a nack means that it is nowhere
+		queues, wait.exchanges = nil, nil // a nack means that it is nowhere
 	}
+	terms := terms{priority: c.Priority, ttlMillis: ttlOf(found), traits: copies.traits}
 	if len(queues) > 0 {
-		s.enqueue(queues, m, terms{priority: c.Priority, ttlMillis: ttlOf(found), traits: copies.traits})
+		s.enqueue(queues, m, terms)
 	}
+	s.delay(wait, m, terms)
 	s.deadLetterRefused(full, &m)
 	if c.Confirm != 0 {
 		ch.confirms = true
@@ -113,31 +117,31 @@ func (v *vhost) publishTo(name []byte) (*exchange, *refusal) {
 	return x, nil
 }
 
-// routeFrom finds the queues that a message goes to from an exchange, nil for the default one. copies are further routing keys. The slice is valid until
-// the next call.
-func (s *State) routeFrom(v *vhost, x *exchange, key []byte, copies []string, properties []byte) []*queue {
+// routeFrom finds the queues that a message goes to from an exchange, nil for the default one, and where it waits before it goes on. copies are further
+// routing keys. The slices are valid until the next call.
+func (s *State) routeFrom(v *vhost, x *exchange, key []byte, copies []string, properties []byte) ([]*queue, wait) {
 	r := &s.router
 	if len(copies) > 0 {
 		r.keys = append(append(r.keys[:0], string(key)), copies...)
-		queues, _ := s.traverse(v, x, properties)
-		return queues
+		queues, wait, _ := s.traverse(v, x, properties)
+		return queues, wait
 	}
 	if x == nil {
-		return s.routeDefault(v, key)
+		return s.routeDefault(v, key), wait{}
 	}
 	if queues, ok := r.cache[routeKey{x.serial, string(key)}]; ok { // this conversion does not allocate
-		return queues
+		return queues, wait{}
 	}
 	k := string(key)
 	r.keys = append(r.keys[:0], k)
-	queues, byKeyAlone := s.traverse(v, x, properties)
+	queues, wait, byKeyAlone := s.traverse(v, x, properties)
 	if byKeyAlone {
 		if len(r.cache) >= routesCachedMax {
 			clear(r.cache)
 		}
 		r.cache[routeKey{x.serial, k}] = append([]*queue(nil), queues...)
 	}
-	return queues
+	return queues, wait
 }
 
 // routeDefault is the default exchange: every queue is bound to it by its name.
@@ -152,11 +156,11 @@ func (s *State) routeDefault(v *vhost, key []byte) []*queue {
 
 // traverse follows the bindings from an exchange, each exchange once: bindings of exchanges to one another, and alternates, may form cycles. byKeyAlone
 // tells that neither headers nor names of queues, which come and go, were looked at.
-func (s *State) traverse(v *vhost, x *exchange, properties []byte) (queues []*queue, byKeyAlone bool) {
+func (s *State) traverse(v *vhost, x *exchange, properties []byte) (queues []*queue, w wait, byKeyAlone bool) {
 	r := &s.router
 	r.traversal++
 	r.properties = properties
-	r.queues, r.exchanges, byKeyAlone = r.queues[:0], r.exchanges[:0], true
+	r.queues, r.exchanges, r.delayed, byKeyAlone = r.queues[:0], r.exchanges[:0], r.delayed[:0], true
 	if x == nil {
 		s.meetDefault(v)
 		byKeyAlone = false
@@ -165,7 +169,13 @@ func (s *State) traverse(v *vhost, x *exchange, properties []byte) (queues []*qu
 	}
 	for i := 0; i < len(r.exchanges); i++ {
 		x := r.exchanges[i]
-		byKeyAlone = byKeyAlone && x.kind != route.Headers
+		byKeyAlone = byKeyAlone && x.kind != route.Headers && x.delayed == nil
+		if x.delayed != nil {
+			if w.millis = delayOf(r.headers()); w.millis > 0 {
+				r.delayed = append(r.delayed, x)
+				continue
+			}
+		}
 		if s.match(x) || !x.alternate.set {
 			continue
 		}
@@ -177,7 +187,8 @@ func (s *State) traverse(v *vhost, x *exchange, properties []byte) (queues []*qu
 		}
 	}
 	r.properties = nil
-	return r.queues, byKeyAlone
+	w.exchanges = r.delayed
+	return r.queues, w, byKeyAlone
 }
 
 // match meets the destinations of an exchange's bindings, and reports whether there was any.
@@ -237,13 +248,17 @@ type terms struct {
 func (s *State) enqueue(queues []*queue, c store.Content, t terms) {
 	m := s.store.Put(c)
 	for _, q := range queues {
-		s.ordinal++
-		id := store.ID{Index: s.index, Ordinal: s.ordinal<<traitBits | uint32(t.traits)}
-		q.newest().messages.Push(m, id, store.Placement{
+		q.newest().messages.Push(m, s.nextID(t.traits), store.Placement{
 			Priority: q.args.clamp(t.priority), ExpiresMillis: s.expiryMillis(q, t.ttlMillis),
 		})
 		s.count(&q.meter, q.serial, PublishCount, 1)
 		s.wake(q)
 	}
 	s.store.Release(m)
+}
+
+// nextID names a new entry.
+func (s *State) nextID(t traits) store.ID {
+	s.ordinal++
+	return store.ID{Index: s.index, Ordinal: s.ordinal<<traitBits | uint32(t)}
 }

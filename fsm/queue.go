@@ -44,8 +44,9 @@ type queue struct {
 type part struct {
 	serial   uint64 // in the store
 	messages *store.Queue
-	queue    *queue // nil: deleted
-	draining bool   // a remainder is removing the ready messages
+	queue    *queue    // nil: deleted, or an exchange's
+	exchange *exchange // of a delayed exchange's part
+	draining bool      // a remainder is removing the ready messages
 	parked   []parked
 }
 
@@ -61,6 +62,17 @@ const parkedPurged store.ReturnCause = 0
 
 // underWay tells that a remainder works on the part.
 func (p *part) underWay() bool { return p.draining || len(p.parked) > 0 }
+
+// loose counts what nobody holds: ready messages, and delayed ones.
+func (p *part) loose() int { return p.messages.Ready() + p.messages.Delayed() }
+
+// firstLoose is the next message that a drain removes.
+func (p *part) firstLoose() (e store.Entry, ok bool) {
+	if e, ok = p.messages.Front(); !ok {
+		e, ok = p.messages.FirstDelayed()
+	}
+	return e, ok
+}
 
 func (q *queue) newest() *part { return q.parts[len(q.parts)-1] }
 
@@ -79,6 +91,17 @@ func (q *queue) held() int {
 	n := 0
 	for _, p := range q.parts {
 		n += p.messages.Held()
+	}
+	return n
+}
+
+// delayed counts the messages that wait for their retry.
+func (q *queue) delayed() int {
+	n := 0
+	for _, p := range q.parts {
+		if !p.draining {
+			n += p.messages.Delayed()
+		}
 	}
 	return n
 }
@@ -132,10 +155,10 @@ func (s *State) addPart(q *queue, serial uint64) *part {
 
 // trim forgets a part that is no longer needed after an entry of it has gone.
 func (s *State) trim(p *part) {
-	if p.queue != nil && p.queue.newest() == p {
+	if p.exchange != nil || p.queue != nil && p.queue.newest() == p {
 		return
 	}
-	if p.draining || p.messages.Ready() > 0 || p.messages.Held() > 0 {
+	if p.draining || p.loose() > 0 || p.messages.Held() > 0 {
 		return
 	}
 	if q := p.queue; q != nil {
@@ -265,10 +288,10 @@ func (s *State) deleteQueue(ch *channel, c *DeleteQueue) *refusal {
 		return r
 	case c.IfUnused && len(q.consumers) > 0:
 		return refuse(PreconditionFailed, "%s in use", queueLabel(q.name, q.vhost))
-	case c.IfEmpty && q.ready() > 0:
+	case c.IfEmpty && q.ready()+q.delayed() > 0:
 		return refuse(PreconditionFailed, "%s not empty", queueLabel(q.name, q.vhost))
 	default:
-		count = q.ready()
+		count = q.ready() + q.delayed()
 		s.dropQueue(q)
 		ch.session.origin.churn.QueuesDeleted++
 	}
@@ -302,20 +325,20 @@ func (s *State) purgeQueue(ch *channel, c *PurgeQueue) *refusal {
 	if r != nil {
 		return r
 	}
-	count := q.ready() + q.parked()
+	count := q.ready() + q.delayed() + q.parked()
 	s.purge(q)
 	ch.reply(s, KindPurgeQueue, c.NoWait, Effect{Count: countOf(count)})
 	return nil
 }
 
 func (s *State) purge(q *queue) {
-	if q.newest().messages.Ready() > s.budget {
+	if q.newest().loose() > s.budget {
 		s.addPart(q, s.nextSerial())
 		s.touch(q)
 	}
 	// The newest first, because it takes new messages and must not be left half empty; older ones have ready messages where some were returned to them.
 	for _, p := range slices.Backward(slices.Clone(q.parts)) {
-		if p.underWay() || p.messages.Ready() > 0 {
+		if p.underWay() || p.loose() > 0 {
 			s.drain(p)
 		}
 	}
@@ -360,13 +383,13 @@ func (s *State) drainSome(p *part) (done bool) {
 		s.touch(p.queue)
 	}
 	for ; p.draining && s.budget > 0; s.budget-- {
-		e, ok := p.messages.Front()
+		e, ok := p.firstLoose()
 		if !ok {
 			break
 		}
 		p.messages.Remove(e)
 	}
-	p.draining = p.draining && p.messages.Ready() > 0
+	p.draining = p.draining && p.loose() > 0
 	for ; !p.draining && s.budget > 0 && len(p.parked) > 0; s.budget-- {
 		s.unpark(p)
 	}

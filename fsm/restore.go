@@ -360,6 +360,13 @@ func (r *restorer) exchange() {
 	if x.kind < route.Direct || x.kind > route.Headers {
 		r.fail(errSnapshotValue)
 	}
+	if r.err == nil && flag(3) {
+		if r.s.parts[x.serial] != nil {
+			r.fail(errSnapshotReference)
+			return
+		}
+		r.s.addDelayed(x)
+	}
 	if r.err == nil {
 		r.s.addExchange(x)
 	}
@@ -550,7 +557,7 @@ func (r *restorer) takeHolds() {
 	entries := 0
 	//fsm:unordered a sum
 	for _, p := range s.parts {
-		entries += p.messages.Ready() + p.messages.Held()
+		entries += p.loose() + p.messages.Held()
 	}
 	if entries != s.store.Stats().Entries {
 		r.fail(errSnapshotReference)

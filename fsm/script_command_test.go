@@ -31,7 +31,7 @@ import (
 //
 // Looking, with no entry:
 //
-//	show queues|users|permissions|vhosts|consumers|sessions|origins|counts|time|deadline|level, probe COMMAND, check, snapshot-restore
+//	show queues|delayed|users|permissions|vhosts|consumers|sessions|origins|counts|time|deadline|level, probe COMMAND, check, snapshot-restore
 //	limits [moves=N] [dead=N]              what an entry moves in bulk, what triagemq.dead holds: low ones make short stories
 
 // scriptLine is a parsed line.

@@ -194,7 +194,14 @@ func (c *scriptCluster) show(s *State, l *scriptLine) string {
 	case "queues":
 		for _, q := range s.Queues(l.text("vhost", "")) {
 			fmt.Fprintf(&text, "%s%s ready=%d held=%d bytes=%d consumers=%d%s\n", inVHost(q.VHost), q.Name, q.Ready, q.Held, q.Bytes, q.Consumers,
-				flagNames("transient", !q.Durable, "exclusive", q.Exclusive, "auto-delete", q.AutoDelete, "owner="+q.Owner, q.Owner != ""))
+				flagNames("transient", !q.Durable, "exclusive", q.Exclusive, "auto-delete", q.AutoDelete, "owner="+q.Owner, q.Owner != "",
+					fmt.Sprint("delayed=", q.Delayed), q.Delayed > 0))
+		}
+	case "delayed":
+		for _, x := range s.Exchanges("") {
+			if x.Type == delayedExchangeType {
+				fmt.Fprintf(&text, "%s delayed=%d\n", x.Name, x.Delayed)
+			}
 		}
 	case "consumers":
 		for _, consumer := range s.gather().consumers {

@@ -285,6 +285,17 @@ func (g *entryGenerator) queueArguments() []byte {
 	return t.Append(nil)
 }
 
+func (g *entryGenerator) exchangeArguments() []byte {
+	var t content.Table
+	if g.chance("delayed type", 60) {
+		t = append(t, content.Field{Name: argDelayedType, Value: oneOf(g, []any{"direct", "fanout", "fanout", "topic", "odd", int32(1)})})
+	}
+	if g.chance("alternate", 20) {
+		t = append(t, content.Field{Name: argAlternate, Value: oneOf(g, []any{"e", "f", "amq.fanout", ""})})
+	}
+	return t.Append(nil)
+}
+
 func (g *entryGenerator) bindingArguments() []byte {
 	switch g.n("binding arguments", 1, 4) {
 	case 1:
@@ -402,6 +413,9 @@ func (g *entryGenerator) publish(ref Ref) *Publish {
 	if g.flag("headers") {
 		p.Has |= content.HasHeaders
 		p.Headers = content.Table{{Name: "h", Value: "1"}}
+		if g.flag("delay") {
+			p.Headers = append(p.Headers, content.Field{Name: headerDelay, Value: oneOf(g, []any{int32(1), int32(500), int64(2000), int32(-5), "700", "soon"})})
+		}
 		if g.flag("own x-death") {
 			p.Headers = append(p.Headers, content.Field{Name: headerDeath, Value: "mine"})
 		}
@@ -498,7 +512,8 @@ func (g *entryGenerator) topologyCommand(ref Ref) Command {
 	case 6:
 		return &DeclareExchange{
 			Ref: ref, Name: oneOf(g, []string{"e", "f"}), Passive: g.chance("passive", 10),
-			Type:       oneOf(g, []string{"direct", "fanout", "topic", "headers", "odd"}),
+			Type:       oneOf(g, []string{"direct", "fanout", "topic", "headers", "odd", delayedExchangeType, delayedExchangeType}),
+			Arguments:  g.exchangeArguments(),
 			AutoDelete: g.flag("auto-delete"), Internal: g.chance("internal", 10),
 		}
 	case 7:

@@ -79,7 +79,8 @@ func (k *txCheck) publish(ref Ref, payload []byte) *refusal {
 	if found.Copies {
 		copies = copiesOf(c.Properties)
 	}
-	for _, q := range s.routeFrom(v, x, c.RoutingKey, copies.keys, c.Properties) {
+	queues, _ := s.routeFrom(v, x, c.RoutingKey, copies.keys, c.Properties)
+	for _, q := range queues {
 		if r := k.add(q, int64(len(c.Body))); r != nil {
 			return r
 		}

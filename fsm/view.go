@@ -15,6 +15,7 @@ type QueueView struct {
 	Durable, Exclusive, AutoDelete bool
 	Arguments                      []byte // encoded table
 	Ready, Held                    int
+	Delayed                        int // wait for their retry, neither ready nor held
 	Bytes                          int64
 	Consumers                      int
 	Owner                          string // connection name of an exclusive queue
@@ -62,7 +63,7 @@ func (s *State) Queue(vhost, name string) (QueueView, bool) {
 func (q *queue) view() QueueView {
 	view := QueueView{
 		VHost: q.vhost.name, Name: q.name, Serial: q.serial, Durable: q.durable, Exclusive: q.owner != nil, AutoDelete: q.autoDelete,
-		Arguments: slices.Clone(q.arguments), Ready: q.ready(), Held: q.held(), Bytes: q.bytes(), Consumers: len(q.consumers),
+		Arguments: slices.Clone(q.arguments), Ready: q.ready(), Held: q.held(), Delayed: q.delayed(), Bytes: q.bytes(), Consumers: len(q.consumers),
 	}
 	if q.owner != nil {
 		view.Owner = q.owner.name
@@ -92,7 +93,7 @@ func (s *State) Sessions() []SessionView {
 // Counts returns totals. O(virtual hosts). Messages that a purge or deletion has left to remainders are not counted as ready.
 func (s *State) Counts() Counts {
 	stats := s.store.Stats()
-	c := Counts{VHosts: len(s.vhosts), Ready: stats.Entries - stats.Held, Held: stats.Held}
+	c := Counts{VHosts: len(s.vhosts), Ready: stats.Entries - stats.Held - stats.Delayed, Held: stats.Held}
 	//fsm:unordered a sum
 	for _, v := range s.vhosts {
 		c.Exchanges += len(v.exchanges) + 1 // the default one has no object

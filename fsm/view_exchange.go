@@ -13,6 +13,7 @@ type ExchangeView struct {
 	Serial                        uint64
 	Durable, AutoDelete, Internal bool
 	Arguments                     []byte // encoded table; not to be changed
+	Delayed                       int    // messages that wait in it
 	Meter                         MeterView
 }
 
@@ -54,8 +55,12 @@ func (v *vhost) defaultExchange() ExchangeView {
 }
 
 func (x *exchange) view() ExchangeView {
-	return ExchangeView{
-		VHost: x.vhost.name, Name: x.name, Type: exchangeKindNames[x.kind], Serial: x.serial,
+	view := ExchangeView{
+		VHost: x.vhost.name, Name: x.name, Type: x.typeName(), Serial: x.serial,
 		Durable: x.durable, AutoDelete: x.autoDelete, Internal: x.internal, Arguments: x.arguments, Meter: x.meter.view(),
 	}
+	if x.delayed != nil {
+		view.Delayed = x.delayed.messages.Delayed()
+	}
+	return view
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/fsm/store"
 )
 
@@ -19,7 +20,7 @@ type Config struct {
 	HTTPAddr  string
 	PeerAddr  string
 
-	DefaultUser string // the one user; "guest" may log in from loopback addresses only
+	DefaultUser string // the first user of a new cluster, made by whichever node leads it first; "guest" may log in from loopback addresses only
 	DefaultPass string
 
 	MemoryWatermarkBytes int64 // resident set above which publishers are held on all nodes
@@ -35,6 +36,8 @@ type Config struct {
 	// should end the process; the node serves nobody afterwards.
 	Fatal func(error)
 
+	hashIterations int // of the first user's password and of those that are compared with nothing
+
 	CheckState bool // verify every invariant of the state after each entry; slow
 }
 
@@ -46,7 +49,7 @@ const pendingShareMin = 64 << 10
 func Default() Config {
 	return Config{
 		Name: "n1", Version: "0.0.0",
-		DefaultUser: "guest", DefaultPass: "guest",
+		DefaultUser: "guest", DefaultPass: "guest", hashIterations: hashIterations,
 		MemoryWatermarkBytes: MemoryShareBytes(0.6), DiskFreeLowBytes: 512 << 20,
 		WindowBytes: 4 << 20, PendingBytesPerConn: 1 << 20, PendingBytesTotal: 256 << 20,
 		Chunks: store.HeapChunks{}, Clock: SystemClock{}, Logger: hclog.NewNullLogger(),
@@ -63,7 +66,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	check(c.Name != "", "broker: a name is needed")
-	check(c.DefaultUser != "", "broker: a default user is needed")
+	check(c.DefaultUser != "" && len(c.DefaultUser) <= fsm.ShortStringBytesMax, "broker: a default user of 1 to 255 bytes is needed")
 	check(c.MemoryWatermarkBytes > 0, "broker: memory watermark %d bytes, want more than 0", c.MemoryWatermarkBytes)
 	check(c.DiskFreeLowBytes >= 0, "broker: disk low-water mark %d bytes, want 0 or more", c.DiskFreeLowBytes)
 	check(c.WindowBytes > 0, "broker: window of %d bytes, want more than 0", c.WindowBytes)

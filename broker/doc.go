@@ -13,7 +13,7 @@
 // # Goroutines
 //
 // Run starts and joins: the origin's loop (boots, the half-dead rule, telling handlers of alarms), the sender (one stream at a time) and the samplers
-// (memory and disk; rates). Lead starts the duties, Follow joins them. Everything else runs on the callers' goroutines; Apply, Freeze and Restore on the log's.
+// (memory and disk; rates) and, in a new cluster, the maker of the first user. Lead starts the duties, Follow joins them. Everything else runs on the callers' goroutines; Apply, Freeze and Restore on the log's.
 //
 // # Locks, in the order in which they are taken
 //

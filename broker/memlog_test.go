@@ -128,6 +128,7 @@ func memConfig(i int) Config {
 	cfg.DiskFreeLowBytes = 0
 	cfg.MemoryWatermarkBytes = 1 << 50
 	cfg.CheckState = true
+	cfg.hashIterations = 1
 	return cfg
 }
 

@@ -36,6 +36,7 @@ type Node struct {
 	applied   appliedIndex
 	operators *operators
 	replies   *directReplies
+	logins    *logins
 	counters  Counters
 	rates     rates
 	started   time.Time
@@ -45,7 +46,9 @@ type Node struct {
 	measure   func() (residentBytes, freeBytes int64) // memory and disk; -1 unknown
 
 	phaseNow  atomic.Int32
-	accepting *gate         // open while phase is live
+	live      *gate         // open while phase is live
+	hasUsers  *gate         // open once the first user was made
+	accepting *gate         // open while both are
 	ended     chan struct{} // capacity 1: the boot ended, or Stop changed the phase
 	gone      chan struct{} // closed when the origin of a stopping node is closed in the log
 	goneOnce  sync.Once
@@ -65,13 +68,17 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, logger: cfg.Logger, attached: make(chan struct{}), sessions: map[uint32]*Session{},
-		started: time.Now(), accepting: newGate(false), ended: make(chan struct{}, 1), gone: make(chan struct{}),
+		started: time.Now(), live: newGate(false), hasUsers: newGate(false), accepting: newGate(false), ended: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 	n.pipe = newPipeline(&cfg, n.watch.now)
 	n.flow = newFlow()
 	n.measure = func() (int64, int64) { return residentBytes(), diskFreeBytes(cfg.DataDir) }
 	n.operators = newOperators()
 	n.replies = newDirectReplies()
+	var err error
+	if n.logins, err = newLogins(cfg.hashIterations); err != nil {
+		return nil, err
+	}
 	n.replica = newReplica(fsm.Options{Chunks: cfg.Chunks, Sink: (*dispatcher)(n), Check: cfg.CheckState})
 	return n, nil
 }
@@ -91,6 +98,7 @@ func (n *Node) Run(ctx context.Context, log Log) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { n.send(ctx) })
 	parts.Go(func() { n.sample(ctx) })
+	parts.Go(func() { n.makeFirstUser(ctx) })
 	parts.Go(func() { n.sampleRates(ctx) })
 	err := n.keepOrigin(ctx)
 	cancel()
@@ -120,6 +128,7 @@ func (n *Node) Apply(index, term uint64, entry []byte) {
 	n.applyMu.Lock()
 	deadlineMillis, due := n.replica.apply(index, entry)
 	n.flushTouched()
+	n.lookForUsers()
 	n.applyMu.Unlock()
 	n.applied.reach(index)
 	if d := n.dutiesNow.Load(); d != nil {
@@ -142,6 +151,7 @@ func (n *Node) Restore(r io.Reader, live bool) error {
 	if n.pipe.wasSent() {
 		n.closeBootLocked(phaseClosed, textRestored)
 	}
+	n.lookForUsers()
 	n.applyMu.Unlock()
 	n.applied.reach(index)
 	n.logger.Info("state restored from a snapshot", "index", index, "live", live)
@@ -161,6 +171,7 @@ func (n *Node) View(f func(s *fsm.State)) { n.replica.view(f) }
 var (
 	errNotRunning = errors.New("the node is starting")
 	errNotOpen    = errors.New("this node's origin is not open: it accepts no clients")
+	errNoUsers    = errors.New("the first user of the cluster is not made yet")
 	errNoLeader   = errors.New("no leader is known")
 )
 
@@ -177,6 +188,9 @@ func (n *Node) Ready() error {
 	}
 	if leadership, _ := n.log.Leadership(); leadership.Node == "" {
 		return errNoLeader
+	}
+	if done, _ := n.hasUsers.state(); !done {
+		return errNoUsers
 	}
 	committed := n.log.CommitIndex()
 	ctx, cancel := context.WithTimeout(context.Background(), catchUpBound)

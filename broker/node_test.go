@@ -584,35 +584,6 @@ func TestStopIsBounded(t *testing.T) {
 	})
 }
 
-func TestLogin(t *testing.T) {
-	cfg := Default()
-	n, err := New(cfg)
-	must(t, err)
-	cfg.DefaultUser, cfg.DefaultPass = "ann", "secret"
-	ann, err := New(cfg)
-	must(t, err)
-	for _, c := range []struct {
-		n                    *Node
-		user, password, addr string
-		ok                   bool
-	}{
-		{n, "guest", "guest", "127.0.0.1:5000", true},
-		{n, "guest", "guest", "[::1]:5000", true},
-		{n, "guest", "guest", "[::ffff:127.0.0.1]:5000", true},
-		{n, "guest", "guest", "10.0.0.1:5000", false},
-		{n, "guest", "guest", "nonsense", false},
-		{n, "guest", "Guest", "127.0.0.1:5000", false},
-		{n, "", "", "127.0.0.1:5000", false},
-		{ann, "ann", "secret", "10.0.0.1:5000", true},
-		{ann, "ann", "", "10.0.0.1:5000", false},
-		{ann, "guest", "guest", "127.0.0.1:5000", false},
-	} {
-		if _, err := c.n.Login(t.Context(), c.user, c.password, c.addr); (err == nil) != c.ok {
-			t.Errorf("%s/%s from %s: %v", c.user, c.password, c.addr, err)
-		}
-	}
-}
-
 func TestConfigValidate(t *testing.T) {
 	cfg := Default()
 	must(t, cfg.Validate())

@@ -46,7 +46,9 @@ func (n *Node) phase() phase { return phase(n.phaseNow.Load()) }
 // setPhase is called with applyMu held.
 func (n *Node) setPhase(p phase) {
 	n.phaseNow.Store(int32(p))
-	n.accepting.set(p == phaseLive)
+	n.live.set(p == phaseLive)
+	done, _ := n.hasUsers.state()
+	n.accepting.set(p == phaseLive && done)
 }
 
 const (
@@ -133,7 +135,7 @@ func (n *Node) originOpened() {
 	n.watch.reached()
 	n.pipe.opened()
 	n.setPhase(phaseLive)
-	n.logger.Info("accepting clients", "boot", n.pipe.boot().Boot)
+	n.logger.Info("boot opened", "boot", n.pipe.boot().Boot)
 }
 
 // closeBoot ends the present boot: its sessions end, its batches are forgotten, and the phase changes to closed or stopped. A stopping node stops.

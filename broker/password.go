@@ -42,16 +42,27 @@ var errPasswordHash = fmt.Errorf("%w password hash", ErrInvalid)
 
 // HashPassword hashes a password with a new salt. It takes about 100 ms. Any goroutine.
 func HashPassword(password string) (PasswordHash, error) {
+	return hashPassword(password, hashIterations)
+}
+
+func hashPassword(password string, iterations int) (PasswordHash, error) {
 	b := make([]byte, 4+saltBytes, 4+saltBytes+keyBytes)
-	binary.BigEndian.PutUint32(b, hashIterations)
+	binary.BigEndian.PutUint32(b, uint32(iterations))
 	if _, err := rand.Read(b[4:]); err != nil {
 		return PasswordHash{}, err
 	}
-	key, err := pbkdf2.Key(sha512.New, password, b[4:], hashIterations, keyBytes)
+	key, err := pbkdf2.Key(sha512.New, password, b[4:], iterations, keyBytes)
 	if err != nil {
 		return PasswordHash{}, err
 	}
 	return PasswordHash{Hash: base64.StdEncoding.EncodeToString(append(b, key...)), Algorithm: HashingPBKDF2}, nil
+}
+
+// dummyHash is one that no password matches, as slow to compare with as a real one.
+func dummyHash(iterations int) PasswordHash {
+	b := make([]byte, 4+saltBytes+keyBytes)
+	binary.BigEndian.PutUint32(b, uint32(iterations))
+	return PasswordHash{Hash: base64.StdEncoding.EncodeToString(b), Algorithm: HashingPBKDF2}
 }
 
 // Validate reports whether passwords can be compared with the hash; the empty hash is valid.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/triagemq/triagemq/fsm"
 )
 
 // Version is the product's version, as server-properties, gossip and `triagemq version` show it.
@@ -108,8 +110,8 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.Var((*addresses)(&c.Join), "join", "gossip `host:port,…` of other nodes")
 	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", c.BootstrapExpect, "`number` of servers that form a new cluster")
 	fs.StringVar(&c.ClusterSecretFile, "cluster-secret-file", c.ClusterSecretFile, "`file` with the secret that all nodes share (or TRIAGEMQ_CLUSTER_SECRET);\nwithout one the peer and gossip ports stay on loopback")
-	fs.StringVar(&c.DefaultUser, "default-user", c.DefaultUser, "`name` of the first user; guest may log in from loopback only")
-	fs.StringVar(&c.DefaultPass, "default-pass", c.DefaultPass, "`password` of the first user")
+	fs.StringVar(&c.DefaultUser, "default-user", c.DefaultUser, "`name` of the first user of a new cluster, an administrator; guest may log in from loopback only")
+	fs.StringVar(&c.DefaultPass, "default-pass", c.DefaultPass, "`password` of the first user; once the cluster has users, this and --default-user change nothing")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.StringVar(&c.LogStore, "log-store", c.LogStore, "store of the replicated log: wal or boltdb (fixed once the data folder exists)")
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", c.HeartbeatTimeout, "raft: silence of the leader after which a follower suspects it, 50ms to 10s")
@@ -228,6 +230,7 @@ func (c *Config) Validate() error {
 	bad(c.BootstrapExpect >= 1 && c.BootstrapExpect <= 9, "--bootstrap-expect %d: want 1 to 9", c.BootstrapExpect)
 	bad(c.BootstrapExpect == 1 || len(c.Join) > 0, "--bootstrap-expect %d needs --join", c.BootstrapExpect)
 	bad(c.DefaultUser != "" && c.DefaultPass != "", "--default-user and --default-pass must not be empty")
+	bad(len(c.DefaultUser) <= fsm.ShortStringBytesMax, "--default-user: want at most %d bytes", fsm.ShortStringBytesMax)
 	bad(slices.Contains([]string{"trace", "debug", "info", "warn", "error"}, c.LogLevel), "--log-level %q: want trace, debug, info, warn or error", c.LogLevel)
 	bad(c.LogStore == "wal" || c.LogStore == "boltdb", "--log-store %q: want wal or boltdb", c.LogStore)
 	bad(c.HeartbeatTimeout >= 50*time.Millisecond && c.HeartbeatTimeout <= 10*time.Second, "--heartbeat-timeout %v: want 50ms to 10s", c.HeartbeatTimeout)
@@ -244,6 +247,13 @@ func validName(s string) bool {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
 	}
 	return ok
+}
+
+// guestIsShutOut tells that clients from elsewhere can reach this node and that the first user may not come from there.
+func (c *Config) guestIsShutOut() bool {
+	host, _, err := net.SplitHostPort(c.AMQPAddr)
+	ip := net.ParseIP(host)
+	return err == nil && c.DefaultUser == "guest" && host != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 // Settings lists the effective configuration for the log, secrets hidden.

@@ -61,6 +61,22 @@ func TestValidateReportsEverything(t *testing.T) {
 	}
 }
 
+func TestGuestIsShutOut(t *testing.T) {
+	for _, c := range []struct {
+		addr, user string
+		want       bool
+	}{
+		{"127.0.0.1:5672", "guest", false}, {"[::1]:5672", "guest", false}, {"localhost:5672", "guest", false},
+		{"0.0.0.0:5672", "guest", true}, {":5672", "guest", true}, {"broker.example:5672", "guest", true}, {"0.0.0.0:5672", "ann", false},
+	} {
+		cfg := Default()
+		cfg.AMQPAddr, cfg.DefaultUser = c.addr, c.user
+		if got := cfg.guestIsShutOut(); got != c.want {
+			t.Errorf("%s with %s: %v", c.addr, c.user, got)
+		}
+	}
+}
+
 func TestSecrets(t *testing.T) {
 	c, err := Parse(nil, []string{"TRIAGEMQ_CLUSTER_SECRET=s3cret", "TRIAGEMQ_DEFAULT_PASS=hush"})
 	if err != nil || string(c.ClusterSecret) != "s3cret" {

@@ -39,6 +39,9 @@ func Open(cfg Config) (n *Node, err error) {
 		return nil, err
 	}
 	n.log.Info("starting", append([]any{"version", Version, "pid", os.Getpid()}, cfg.Settings()...)...)
+	if cfg.guestIsShutOut() {
+		n.log.Warn("the first user of a new cluster is guest, who may log in from this machine only: set --default-user and --default-pass before its first start")
+	}
 	defer func() {
 		if err != nil {
 			n.Close(context.Background())

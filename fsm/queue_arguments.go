@@ -49,7 +49,7 @@ const (
 	retryAtOnce   delayedRetry = iota
 	retryAll                   // whatever brought it back
 	retryFailed                // after a failure: reject, nack, time-out
-	retryReturned              // after a return that is no failure
+	retryReturned              // whatever brought it back: a nack is a failure here, and no less a return
 )
 
 var delayedRetryNames = [...]string{retryAtOnce: "disabled", retryAll: "all", retryFailed: "failed", retryReturned: "returned"}
@@ -92,7 +92,6 @@ var comparedQueueArguments = [...]string{
 
 // unsupportedQueueArguments would change what a queue does; ignoring them would lose or keep messages against their publisher's will.
 var unsupportedQueueArguments = [...]string{
-	argDelayedRetry, argDelayedRetryMin, argDelayedRetryMax,
 	"x-message-deduplication",
 }
 

@@ -149,9 +149,36 @@ func (s *State) giveBack(p *part, e store.Entry, info *store.Info, cause store.R
 		p.parked = append(p.parked, parked{delivery: info.Hold.Delivery, entry: e, cause: cause})
 		s.touch(p.queue)
 	default:
-		p.messages.Return(e, cause)
-		s.wake(p.queue)
+		s.putBack(p, e, info.Failures, cause)
 	}
+}
+
+// putBack makes a held entry ready again, at once or after the time that its queue wants.
+func (s *State) putBack(p *part, e store.Entry, failuresBefore uint32, cause store.ReturnCause) {
+	if millis := p.queue.args.retryDelayMillis(failuresBefore, cause); millis > 0 {
+		p.messages.Delay(e, cause, s.nextDelay(millis))
+		return
+	}
+	p.messages.Return(e, cause)
+	s.wake(p.queue)
+}
+
+// retryDelayMillis is how long a returned message waits: the longer the more often it failed. A lost link to the consumer's node is nobody's failure and no
+// reason to wait.
+func (a *queueArguments) retryDelayMillis(failuresBefore uint32, cause store.ReturnCause) int64 {
+	failed := cause == store.ReturnFailed
+	if a.delayedRetry == retryAtOnce || cause == store.ReturnNode || a.delayedRetry == retryFailed && !failed {
+		return 0
+	}
+	failures := int64(failuresBefore)
+	if failed {
+		failures++
+	}
+	millis := min(a.delayedRetryMin, maxMillis/max(failures, 1)) * max(failures, 1)
+	if a.delayedRetryMax > 0 {
+		millis = min(millis, a.delayedRetryMax)
+	}
+	return millis
 }
 
 // unpark settles the oldest parked entry of a part whose ready messages are gone.
@@ -162,5 +189,5 @@ func (s *State) unpark(p *part) {
 		p.messages.Remove(entry.entry)
 		return
 	}
-	p.messages.Return(entry.entry, entry.cause)
+	s.putBack(p, entry.entry, s.store.Info(entry.entry).Failures, entry.cause)
 }

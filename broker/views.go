@@ -135,3 +135,33 @@ func (n *Node) VHost(name string) (vhost fsm.VHostView, ok bool) {
 	n.replica.view(func(s *fsm.State) { vhost, ok = s.VHost(name) })
 	return vhost, ok
 }
+
+// Policies lists the policies, or the operator policies, of a virtual host ("" = all) in the order in which they are tried.
+func (n *Node) Policies(vhost string, operator bool) (policies []fsm.PolicyView) {
+	n.replica.view(func(s *fsm.State) { policies = s.Policies(vhost, operator) })
+	return policies
+}
+
+// Policy returns one policy or operator policy.
+func (n *Node) Policy(vhost, name string, operator bool) (policy fsm.PolicyView, ok bool) {
+	n.replica.view(func(s *fsm.State) { policy, ok = s.Policy(vhost, name, operator) })
+	return policy, ok
+}
+
+// Parameters lists the runtime parameters of a virtual host and component, each "" for all, without the global ones.
+func (n *Node) Parameters(vhost, component string) (parameters []fsm.ParameterView) {
+	n.replica.view(func(s *fsm.State) { parameters = s.Parameters(vhost, component) })
+	return parameters
+}
+
+// GlobalParameters lists the runtime parameters that belong to no virtual host.
+func (n *Node) GlobalParameters() (parameters []fsm.ParameterView) {
+	n.replica.view(func(s *fsm.State) { parameters = s.GlobalParameters() })
+	return parameters
+}
+
+// Parameter returns one runtime parameter; a global one has vhost and component "".
+func (n *Node) Parameter(vhost, component, name string) (parameter fsm.ParameterView, ok bool) {
+	n.replica.view(func(s *fsm.State) { parameter, ok = s.Parameter(vhost, component, name) })
+	return parameter, ok
+}

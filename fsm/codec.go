@@ -352,5 +352,20 @@ func newOperatorCommand(kind CommandKind) decodable {
 	case KindDeleteTopicPermission:
 		return new(DeleteTopicPermission)
 	}
+	return newPolicyCommand(kind)
+}
+
+// newPolicyCommand returns an empty command of the kinds for policies and parameters, or nil.
+func newPolicyCommand(kind CommandKind) decodable {
+	switch kind {
+	case KindPutPolicy:
+		return new(PutPolicy)
+	case KindDeletePolicy:
+		return new(DeletePolicy)
+	case KindPutParameter:
+		return new(PutParameter)
+	case KindDeleteParameter:
+		return new(DeleteParameter)
+	}
 	return nil
 }

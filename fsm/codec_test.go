@@ -125,7 +125,7 @@ func drawField(t *rapid.T, kind CommandKind, name string, v reflect.Value) {
 
 func drawBytes(t *rapid.T, name string) []byte {
 	switch name {
-	case "Arguments", "Details":
+	case "Arguments", "Details", "Definition":
 		if table := drawTable(t, 2); len(table) > 0 {
 			return table.Append(nil)
 		}
@@ -259,7 +259,7 @@ func exampleCommand(kind CommandKind) decodable {
 		}
 	}
 	table := content.Table{{Name: "x-max-priority", Value: int32(9)}, {Name: "x-dead-letter-exchange", Value: "dlx"}}
-	for _, name := range []string{"Arguments", "Details"} {
+	for _, name := range []string{"Arguments", "Details", "Definition"} {
 		if f := v.FieldByName(name); f.IsValid() {
 			f.SetBytes(table.Append(nil))
 		}

@@ -95,5 +95,5 @@ type DeleteTopicPermission struct {
 	AllExchanges          bool
 }
 
-// PatternBytesMax bounds the regular expressions of permissions.
+// PatternBytesMax bounds the regular expressions of permissions and policies.
 const PatternBytesMax = 4 << 10

@@ -20,6 +20,7 @@ type consumer struct {
 	grantMessages int64  // what the socket still has room for
 	grantBytes    int64  // may be below 0 by one message
 	timeoutMillis int64  // how long it may hold a message; 0 = for ever
+	ownTimeout    bool   // by its own argument; otherwise it is the queue's and changes with it
 	held          int    // derived
 	standsBy      bool   // another one of its queue is the only one served, or is to be (derived)
 
@@ -94,6 +95,7 @@ func (s *State) consume(ch *channel, c *Consume) *refusal {
 		serial: s.nextSerial(), channel: ch, queue: q, tag: c.Tag, noAck: c.NoAck, priority: priority, limit: ch.limitEach,
 		grantMessages: int64(c.GrantMessages), grantBytes: int64(c.GrantBytes), timeoutMillis: timeoutMillis,
 	}
+	_, n.ownTimeout = tableOf(c.Arguments).Get(argConsumerTimeout)
 	n.attach()
 	q.hadConsumer = true
 	if c.Exclusive {

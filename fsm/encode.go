@@ -23,6 +23,8 @@ const (
 	objectUser
 	objectPermission
 	objectTopicPermission
+	objectPolicy
+	objectParameter
 )
 
 // Kinds of remainders in encodings.
@@ -60,6 +62,8 @@ func (s *State) encodeObjects(dst []byte) []byte {
 	dst = encodeAll(dst, origins)
 	dst = encodeAll(dst, bySerial(s.vhosts))
 	dst = s.encodeUsers(dst)
+	dst = encodeAll(dst, s.sortedPolicies())
+	dst = encodeAll(dst, s.sortedParameters())
 	all := s.gather()
 	dst = encodeAll(dst, all.sessions)
 	dst = encodeAll(dst, all.exchanges)
@@ -215,6 +219,21 @@ func (t *topicPermission) encode(dst []byte) []byte {
 	return putText(putText(dst, t.writeSource), t.readSource)
 }
 
+func (p *policy) encode(dst []byte) []byte {
+	dst = putText(append(dst, objectPolicy), p.vhost.name)
+	dst = putText(append(dst, uint8(p.flavour), uint8(p.subjects)), p.name)
+	dst = putText(dst, p.source)
+	dst = putInt(dst, p.priority)
+	return putText(dst, p.encoded)
+}
+
+func (p *parameter) encode(dst []byte) []byte {
+	dst = putText(append(dst, objectParameter), p.vhost)
+	dst = putText(dst, p.component)
+	dst = putText(dst, p.name)
+	return putText(dst, p.value)
+}
+
 func (x *exchange) encode(dst []byte) []byte {
 	dst = putUint(append(dst, objectExchange), x.serial)
 	dst = putText(dst, x.vhost.name)
@@ -303,7 +322,7 @@ func (c *consumer) encode(dst []byte) []byte {
 	dst = putUint(dst, c.channel.serial)
 	dst = putUint(dst, c.queue.serial)
 	dst = putText(dst, c.tag)
-	dst = append(dst, bits(c.noAck))
+	dst = append(dst, bits(c.noAck, c.ownTimeout))
 	dst = putInt(dst, c.priority)
 	dst = putUint(dst, uint64(c.limit))
 	dst = putInt(dst, c.grantMessages)

@@ -18,8 +18,9 @@ type exchange struct {
 	kind                          route.Kind // of a delayed exchange too
 	durable, autoDelete, internal bool
 	arguments                     []byte    // encoded table, as declared
-	alternate                     alternate // (derived)
+	alternate                     alternate // of the arguments, else of the policies (derived)
 	delayed                       *part     // of an x-delayed-message exchange: what waits
+	governed
 
 	matcher route.Matcher
 	out     map[uint64]*binding // bindings from it, by serial (derived)
@@ -53,7 +54,7 @@ var unsupportedExchangeArguments = [...]string{"x-message-deduplication"}
 func (s *State) addExchange(x *exchange) {
 	x.matcher = route.New(x.kind)
 	x.out = make(map[uint64]*binding)
-	x.alternate.name, x.alternate.set = alternateOf(tableOf(x.arguments))
+	x.govern()
 	x.vhost.exchanges[x.name] = x
 	s.targets[route.Dest(x.serial)] = target{exchange: x}
 	s.topologyChanged() // it may be another one's alternate

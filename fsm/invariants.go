@@ -15,6 +15,7 @@ func (s *State) Check() error {
 	k := &checker{s: s, all: s.gather()}
 	k.checkObjects()
 	k.checkBindings()
+	k.checkPolicies()
 	for _, q := range k.all.queues {
 		k.checkQueue(q)
 		k.checkRing(q)
@@ -77,7 +78,7 @@ func (k *checker) checkObjects() {
 		}
 	}
 	objects := k.checkUsers() + len(k.all.sessions) + len(k.all.exchanges) + len(k.all.queues) + len(k.all.bindings) + len(k.all.channels) +
-		len(k.all.consumers) + len(s.vhosts) + len(s.origins)
+		len(k.all.consumers) + len(s.vhosts) + len(s.origins) + len(s.sortedPolicies()) + len(s.parameters)
 	if objects != s.digest.objects {
 		k.failf("the digest covers %d objects of %d", s.digest.objects, objects)
 	}
@@ -115,6 +116,34 @@ func (k *checker) checkUsers() (objects int) {
 		}
 	}
 	return objects
+}
+
+// checkPolicies verifies the rankings, and that each object has the policies that come first in them and arguments that follow.
+func (k *checker) checkPolicies() {
+	for _, v := range bySerial(k.s.vhosts) {
+		for f := range v.policies {
+			if !slices.IsSortedFunc(v.policies[f], (*policy).rank) {
+				k.failf("the policies of virtual host %d are out of order", v.serial)
+			}
+		}
+	}
+	for _, q := range k.all.queues {
+		var want governed
+		if !q.own() {
+			want.govern(q.vhost, q.subject(), q.name)
+		}
+		if want != q.governed || q.args != q.effective() {
+			k.failf("queue %d has other policies, or arguments %+v instead of %+v", q.serial, q.args, q.effective())
+		}
+	}
+	for _, x := range k.all.exchanges {
+		var want governed
+		want.govern(x.vhost, anExchange, x.name)
+		before := x.alternate
+		if x.reconfigure(); want != x.governed || x.alternate != before {
+			k.failf("exchange %d has other policies than those that match", x.serial)
+		}
+	}
 }
 
 func (k *checker) checkBindings() {
@@ -402,6 +431,8 @@ func (k *checker) checkDigest() {
 			addAll(add, bySerial(byExchange))
 		}
 	}
+	addAll(add, k.s.sortedPolicies())
+	addAll(add, k.s.sortedParameters())
 	addAll(add, k.all.sessions)
 	addAll(add, k.all.exchanges)
 	addAll(add, k.all.queues)

@@ -77,6 +77,28 @@ func (s *State) operateUsers(kind CommandKind, ref Ref, payload []byte) *refusal
 		s.decoded(c.decode(ref, payload))
 		return s.deleteTopicPermission(&c)
 	}
+	return s.operatePolicies(kind, ref, payload)
+}
+
+func (s *State) operatePolicies(kind CommandKind, ref Ref, payload []byte) *refusal {
+	switch kind {
+	case KindPutPolicy:
+		var c PutPolicy
+		s.decoded(c.decode(ref, payload))
+		return s.putPolicy(&c)
+	case KindDeletePolicy:
+		var c DeletePolicy
+		s.decoded(c.decode(ref, payload))
+		return s.deletePolicy(&c)
+	case KindPutParameter:
+		var c PutParameter
+		s.decoded(c.decode(ref, payload))
+		return s.putParameter(&c)
+	case KindDeleteParameter:
+		var c DeleteParameter
+		s.decoded(c.decode(ref, payload))
+		return s.deleteParameter(&c)
+	}
 	return refuse(NotImplemented, "%v is no operator's command", kind)
 }
 

@@ -16,9 +16,10 @@ type queue struct {
 	vhost               *vhost
 	name                string
 	durable, autoDelete bool
-	owner               *session // of an exclusive queue
-	arguments           []byte   // encoded table, as declared
-	args                queueArguments
+	owner               *session       // of an exclusive queue
+	arguments           []byte         // encoded table, as declared
+	args                queueArguments // what they mean together with the policies (derived)
+	governed
 
 	parts       []*part     // oldest first; the last one takes new messages
 	consumers   []*consumer // in order of serial
@@ -224,6 +225,7 @@ func (s *State) addQueue(q *queue) {
 	s.addPart(q, q.serial)
 	q.vhost.queues[q.name] = q
 	s.targets[route.Dest(q.serial)] = target{queue: q}
+	q.govern()
 	s.touch(q)
 	s.use(q)
 }

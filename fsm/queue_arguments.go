@@ -18,6 +18,7 @@ type queueArguments struct {
 	deadKey         string
 	deliveryLimit   int64 // failures after which a message is not returned again; -1: none
 	consumerTimeout int64 // milliseconds; 0: off
+	quorum          bool  // so called: it is the same queue
 
 	messageTTL     int64 // milliseconds; -1: none
 	expires        int64 // milliseconds without use after which the queue is deleted; -1: never
@@ -111,15 +112,20 @@ func (a *queueArguments) clamp(priority uint8) uint8 {
 }
 
 func parseQueueArguments(t content.Table, label string) (queueArguments, *refusal) {
-	a := defaultQueueArguments()
 	if r := checkUnsupported(unsupportedQueueArguments[:], t, label); r != nil {
-		return a, r
+		return queueArguments{}, r
 	}
+	return readQueueArguments(t, label)
+}
+
+// readQueueArguments parses arguments that are known to be supported. It goes on after the first refusal.
+func readQueueArguments(t content.Table, label string) (queueArguments, *refusal) {
+	a := defaultQueueArguments()
 	p := argumentParser{table: t, label: label}
 	switch kind, _ := p.text(argQueueType); kind {
 	case "", "classic":
 	case "quorum":
-		a.deliveryLimit = deliveryLimitQuorum
+		a.deliveryLimit, a.quorum = deliveryLimitQuorum, true
 	default:
 		p.fail(argQueueType, fmt.Sprintf("\"unsupported queue type '%s'\"", kind))
 	}

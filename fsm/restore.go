@@ -162,6 +162,8 @@ func (s *State) restoreObjects(b []byte) error {
 	r.each(r.user)
 	r.each(r.permission)
 	r.each(r.topicPermission)
+	r.each(r.policy)
+	r.each(r.parameter)
 	r.each(r.session)
 	r.each(r.exchange)
 	r.each(r.queue)
@@ -326,6 +328,34 @@ func (r *restorer) topicPermission() {
 	r.s.touch(t)
 }
 
+// policy comes before what it governs.
+func (r *restorer) policy() {
+	r.kind(objectPolicy)
+	v := r.vhostNamed()
+	flavour, subjects := policyFlavour(r.uint8()), subjects(r.uint8())
+	c := PutPolicy{Operator: flavour == operatorPolicy, Name: r.text(), Pattern: r.text(), Priority: r.int(), Definition: r.table()}
+	if r.err != nil || flavour >= policyFlavours || v.policyNamed(flavour, c.Name) != nil {
+		r.fail(errSnapshotReference)
+		return
+	}
+	p, refused := newPolicy(v, &c)
+	if p.subjects = subjects; refused != nil || p.applyTo() == "" {
+		r.fail(errSnapshotValue)
+		return
+	}
+	r.s.addPolicy(p)
+}
+
+func (r *restorer) parameter() {
+	r.kind(objectParameter)
+	p := &parameter{parameterKey: parameterKey{vhost: r.text(), component: r.text(), name: r.text()}, value: slices.Clone(r.bytes())}
+	if r.err != nil || p.vhost != "" && r.vhosts[p.vhost] == nil {
+		r.fail(errSnapshotReference)
+		return
+	}
+	r.s.addParameter(p)
+}
+
 func (r *restorer) vhostNamed() *vhost {
 	v := r.vhosts[r.text()]
 	if v == nil {
@@ -403,6 +433,7 @@ func (r *restorer) queue() {
 	if q.deadlineMillis != 0 {
 		r.s.schedule(q)
 	}
+	q.govern()
 	r.s.touch(q)
 }
 
@@ -446,7 +477,8 @@ func (r *restorer) consumer() {
 	r.kind(objectConsumer)
 	c := &consumer{serial: r.serial(), channel: r.channels[r.serial()], queue: r.s.targets[route.Dest(r.serial())].queue}
 	c.tag = r.text()
-	c.noAck = r.flags()(0)
+	flag := r.flags()
+	c.noAck, c.ownTimeout = flag(0), flag(1)
 	c.priority = r.int()
 	c.limit = uint16(r.uint(math.MaxUint16))
 	c.grantMessages, c.grantBytes, c.timeoutMillis = r.int(), r.int(), r.int()

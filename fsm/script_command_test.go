@@ -31,7 +31,7 @@ import (
 //
 // Looking, with no entry:
 //
-//	show queues|delayed|users|permissions|vhosts|consumers|sessions|origins|counts|time|deadline|level, probe COMMAND, check, snapshot-restore
+//	show queues|delayed|users|permissions|vhosts|consumers|sessions|origins|counts|time|deadline|level|policies|applied|parameters, probe COMMAND, check, snapshot-restore
 //	limits [moves=N] [dead=N]              what an entry moves in bulk, what triagemq.dead holds: low ones make short stories
 
 // scriptLine is a parsed line.
@@ -96,6 +96,15 @@ func (l *scriptLine) number(key string, otherwise uint64) uint64 {
 	n, err := strconv.ParseUint(v, 10, 64)
 	if err != nil {
 		panic(fmt.Sprintf("%s=%s: %v", key, v, err))
+	}
+	return n
+}
+
+// integer may be negative.
+func (l *scriptLine) integer(key string) int64 {
+	n, err := strconv.ParseInt(l.text(key, "0"), 10, 64)
+	if err != nil {
+		panic(err)
 	}
 	return n
 }
@@ -447,6 +456,15 @@ func commandOf(l *scriptLine, ref Ref) Command {
 		return &OpenChannel{Ref: ref}
 	case "close-channel":
 		return &CloseChannel{Ref: ref}
+	case "put-policy":
+		return &PutPolicy{Ref: ref, VHost: l.text("vhost", "/"), Name: name, Operator: l.has("operator"), Pattern: l.text("pattern", ""),
+			ApplyTo: l.text("apply-to", "all"), Priority: l.integer("priority"), Definition: l.table("definition")}
+	case "delete-policy":
+		return &DeletePolicy{Ref: ref, VHost: l.text("vhost", "/"), Name: name, Operator: l.has("operator")}
+	case "put-parameter":
+		return &PutParameter{Ref: ref, VHost: l.text("vhost", ""), Component: l.text("component", ""), Name: name, Value: []byte(l.text("value", "null"))}
+	case "delete-parameter":
+		return &DeleteParameter{Ref: ref, VHost: l.text("vhost", ""), Component: l.text("component", ""), Name: name}
 	case "declare-exchange":
 		return &DeclareExchange{Ref: ref, Name: name, Type: l.text("type", "direct"), Passive: l.has("passive"), Durable: !l.has("transient"),
 			AutoDelete: l.has("auto-delete"), Internal: l.has("internal"), NoWait: l.has("no-wait"), Arguments: l.table("args")}

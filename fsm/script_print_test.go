@@ -64,7 +64,9 @@ func byCommand(e *Effect) string {
 	return " by " + e.Command.String()
 }
 
-func describeCode(e *Effect) string { return fmt.Sprintf("%s, %s", codeNames[e.Code], e.Text) }
+func describeCode(e *Effect) string {
+	return fmt.Sprintf("%s, %s", codeNames[e.Code], strings.ReplaceAll(e.Text, "\n", `\n`)) // a line of output is one effect
+}
 
 var codeNames = [...]string{
 	OK: "OK", NotFound: "NotFound", AccessRefused: "AccessRefused", ResourceLocked: "ResourceLocked", PreconditionFailed: "PreconditionFailed",
@@ -208,6 +210,19 @@ func (c *scriptCluster) show(s *State, l *scriptLine) string {
 			fmt.Fprintf(&text, "%s %s%s priority=%d held=%d%s\n", consumer.queue.name, at(consumer.channel.ref()), consumer.tag, consumer.priority,
 				consumer.held, flagNames("active", consumer.isActive(), "stands-by", consumer.standsBy))
 		}
+	case "policies":
+		for _, operator := range []bool{false, true} {
+			for _, p := range s.Policies("", operator) {
+				fmt.Fprintf(&text, "%s%s pattern=%q apply-to=%s priority=%d %s%s\n", inVHost(p.VHost), p.Name, p.Pattern, p.ApplyTo, p.Priority,
+					describeValue(tableOf(p.Definition)), flagNames("operator", operator))
+			}
+		}
+	case "applied":
+		showApplied(&text, s)
+	case "parameters":
+		for _, p := range append(s.GlobalParameters(), s.Parameters("", "")...) {
+			fmt.Fprintf(&text, "%s%s %s = %s\n", inVHost(p.VHost), p.Component, p.Name, p.Value)
+		}
 	case "sessions":
 		for _, v := range s.Sessions() {
 			fmt.Fprintf(&text, "%s: %d vhost=%s user=%s name=%s channels=%d\n", originName(v.Origin), v.Conn, v.VHost, v.User, v.Name, v.Channels)
@@ -237,6 +252,21 @@ func (c *scriptCluster) show(s *State, l *scriptLine) string {
 		return "none\n"
 	}
 	return text.String()
+}
+
+// showApplied prints the queues and exchanges that policies govern.
+func showApplied(text *strings.Builder, s *State) {
+	print := func(name string, a AppliedPolicy) {
+		if a.Definition != nil {
+			fmt.Fprintf(text, "%s policy=%s operator=%s %s\n", name, a.Policy, a.OperatorPolicy, describeValue(tableOf(a.Definition)))
+		}
+	}
+	for _, q := range s.Queues("") {
+		print("queue "+inVHost(q.VHost)+q.Name, q.Policy)
+	}
+	for _, x := range s.gather().exchanges {
+		print("exchange "+inVHost(x.vhost.name)+x.name, s.ExchangePolicy(x.vhost.name, x.name))
+	}
 }
 
 func inVHost(vhost string) string {

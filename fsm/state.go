@@ -38,7 +38,8 @@ type State struct {
 	users      map[string]*user
 	targets    map[route.Dest]target // every exchange and queue by serial
 	parts      map[uint64]*part      // every queue of the store, deleted ones with messages left included
-	remainders []*remainder          // bulk work that Ticks continue, first in first out
+	parameters map[parameterKey]*parameter
+	remainders []*remainder // bulk work that Ticks continue, first in first out
 	store      *store.Store
 
 	// What sessions may do whose user has no permission in their virtual host: everything before the first user was made, then nothing.
@@ -97,6 +98,8 @@ func newEmpty(o Options) *State {
 		users:   make(map[string]*user),
 		targets: make(map[route.Dest]target),
 		parts:   make(map[uint64]*part),
+
+		parameters: make(map[parameterKey]*parameter),
 	}
 	s.unrestricted.configure.every, s.unrestricted.write.every, s.unrestricted.read.every = true, true, true
 	s.router.init()

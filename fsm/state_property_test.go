@@ -314,6 +314,9 @@ func (g *entryGenerator) command(o Origin) Command {
 	if g.chance("session command", 5) {
 		return g.sessionCommand(o, ref)
 	}
+	if g.chance("policy command", 5) {
+		return g.policyCommand()
+	}
 	if c := g.opening(o, ref); c != nil {
 		return c
 	}
@@ -499,6 +502,41 @@ func (g *entryGenerator) userCommand() Command {
 		return &PutUser{Ref: ref, Name: name, Tags: []string{"t"}}
 	}
 	return &PutPermission{Ref: ref, VHost: vhost, User: name, Configure: oneOf(g, patterns), Write: oneOf(g, patterns), Read: oneOf(g, patterns)}
+}
+
+func (g *entryGenerator) policyCommand() Command {
+	ref, vhost := Ref{Incarnation: 1}, oneOf(g, []string{"/", "/", "/", "v", "w"})
+	name, operator := oneOf(g, []string{"p", "q"}), g.flag("operator")
+	switch g.n("policy command", 1, 10) {
+	case 1, 2:
+		return &DeletePolicy{Ref: ref, VHost: vhost, Name: name, Operator: operator}
+	case 3:
+		return &PutParameter{Ref: ref, VHost: vhost, Component: "shovel", Name: name, Value: []byte("{}")}
+	case 4:
+		return &DeleteParameter{Ref: ref, VHost: vhost, Component: "shovel", Name: name}
+	}
+	var t content.Table
+	add := func(name string, values ...any) {
+		if g.chance(name, 30) {
+			t = append(t, content.Field{Name: name, Value: oneOf(g, values)})
+		}
+	}
+	add("max-length", int32(0), int32(1), int64(3))
+	add("max-length-bytes", int32(10))
+	add("overflow", "drop-head", "reject-publish", "reject-publish-dlx")
+	add("dead-letter-exchange", "", "e", "amq.fanout")
+	add("dead-letter-routing-key", "a", "b")
+	add("delivery-limit", int32(-1), int32(1))
+	add("consumer-timeout", int32(0), int32(500), int32(5000))
+	add("alternate-exchange", "amq.fanout", "f")
+	add("ha-mode", "all")
+	add("message-ttl", int32(0), int32(800))
+	add("expires", int32(1), int32(3000))
+	return &PutPolicy{
+		Ref: ref, VHost: vhost, Name: name, Operator: operator, Pattern: oneOf(g, []string{"", "^a", "^(?!a)", "(", "b|dlq"}),
+		ApplyTo:  oneOf(g, []string{"", "all", "queues", "classic_queues", "quorum_queues", "exchanges", "streams", "odd"}),
+		Priority: int64(g.n("priority", -1, 1)), Definition: t.Append(nil),
+	}
 }
 
 func (g *entryGenerator) topologyCommand(ref Ref) Command {

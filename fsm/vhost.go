@@ -17,6 +17,7 @@ type vhost struct {
 	connectionsMax, queuesMax     int64 // NoLimit: none
 	exchanges                     map[string]*exchange
 	queues                        map[string]*queue
+	policies                      [policyFlavours][]*policy // each in the order in which they are tried
 
 	// Counts for the views, derived.
 	sessions, channels, consumers, bindings int
@@ -103,6 +104,8 @@ func (s *State) deleteVHost(c *DeleteVHost) *refusal {
 		}
 	}
 	s.forgetPermissions(v)
+	s.forgetPolicies(v)
+	s.forgetParameters(v)
 	delete(s.vhosts, v.name)
 	s.forget(v)
 	return nil

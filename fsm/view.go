@@ -19,6 +19,7 @@ type QueueView struct {
 	Bytes                          int64
 	Consumers                      int
 	Owner                          string // connection name of an exclusive queue
+	Policy                         AppliedPolicy
 }
 
 // SessionView is a connection in the replicated state.
@@ -64,6 +65,7 @@ func (q *queue) view() QueueView {
 	view := QueueView{
 		VHost: q.vhost.name, Name: q.name, Serial: q.serial, Durable: q.durable, Exclusive: q.owner != nil, AutoDelete: q.autoDelete,
 		Arguments: slices.Clone(q.arguments), Ready: q.ready(), Held: q.held(), Delayed: q.delayed(), Bytes: q.bytes(), Consumers: len(q.consumers),
+		Policy: q.applied(),
 	}
 	if q.owner != nil {
 		view.Owner = q.owner.name

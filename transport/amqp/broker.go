@@ -10,6 +10,7 @@ import (
 // Broker is the node as this door needs it. ForNode makes one of a *broker.Node.
 type Broker interface {
 	Login(ctx context.Context, user, password, remoteAddr string) (broker.Identity, error)
+	LoginExternal(ctx context.Context, user, remoteAddr string) (broker.Identity, error)
 	Accepting() (bool, <-chan struct{})
 	OpenSession(ctx context.Context, spec broker.SessionSpec, h broker.Handler) (Session, error)
 

@@ -3,6 +3,7 @@ package amqp
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,6 +21,9 @@ type Config struct {
 	ChannelMax      uint16        // offered in tune, 1 to 2047; default 2047
 	Heartbeat       time.Duration // offered in tune, whole seconds; 0 offers none; default 60 s
 	MessageBytesMax int           // largest body, at most 30 MiB; a larger one is a 406; default 16 MiB
+
+	CertificateName CertificateName // of a client's certificate that names its user, for SASL EXTERNAL; default common_name
+	AnonymousUser   string          // who clients are that log in with SASL ANONYMOUS; "" = it is not offered, the default
 
 	HandshakeTimeout     time.Duration // from accept to connection.open, waiting for the node included; default 10 s
 	OpenTimeout          time.Duration // for the session to open in the log, elections included; default 30 s
@@ -45,6 +49,7 @@ func Default() Config {
 		ChannelMax:           2047,
 		Heartbeat:            60 * time.Second,
 		MessageBytesMax:      16 << 20,
+		CertificateName:      CommonName,
 		HandshakeTimeout:     10 * time.Second,
 		OpenTimeout:          30 * time.Second,
 		CloseTimeout:         5 * time.Second,
@@ -76,6 +81,7 @@ func (c *Config) Validate() error {
 	check(c.Heartbeat >= 0 && c.Heartbeat%time.Second == 0 && c.Heartbeat <= 65535*time.Second, "heartbeat %v is not a number of seconds up to 65535", c.Heartbeat)
 	check(c.MessageBytesMax >= 1 && c.MessageBytesMax <= messageBytesLimit, "message limit %d is not within 1 and %d", c.MessageBytesMax, messageBytesLimit)
 	check(c.PartialBytesMax >= c.MessageBytesMax, "%d bytes of unfinished messages cannot hold one of %d", c.PartialBytesMax, c.MessageBytesMax)
+	check(slices.Contains([]CertificateName{CommonName, DistinguishedName, SubjectAlternativeName}, c.CertificateName), "certificate name %q is not common_name, distinguished_name or subject_alternative_name", c.CertificateName)
 	for name, d := range map[string]time.Duration{"handshake time-out": c.HandshakeTimeout, "open time-out": c.OpenTimeout,
 		"close time-out": c.CloseTimeout, "write stall limit": c.WriteStallMax} {
 		check(d > 0, "%s %v is not positive", name, d)

@@ -47,6 +47,7 @@ type connection struct {
 	tlsVersion string // "" = no TLS
 	client     client
 	user       string
+	mechanism  string // by which the user logged in
 	vhost      string
 	since      time.Time
 	tuned      wire.ConnectionTune // what was agreed on

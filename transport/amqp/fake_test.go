@@ -32,6 +32,13 @@ func (b *fakeBroker) Login(_ context.Context, user, password, _ string) (broker.
 	return broker.Identity{User: user}, nil
 }
 
+func (b *fakeBroker) LoginExternal(_ context.Context, user, _ string) (broker.Identity, error) {
+	if user != "guest" {
+		return broker.Identity{}, broker.ErrAccess
+	}
+	return broker.Identity{User: user}, nil
+}
+
 func (b *fakeBroker) Accepting() (bool, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

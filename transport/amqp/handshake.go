@@ -14,10 +14,7 @@ import (
 	"github.com/triagemq/triagemq/transport/wire"
 )
 
-const (
-	mechanisms = "PLAIN AMQPLAIN"
-	locales    = "en_US"
-)
+const locales = "en_US"
 
 // capabilities are what clients gate their features on.
 var capabilities = []string{
@@ -75,7 +72,7 @@ func (c *connection) negotiate() error {
 		return err
 	}
 	start := wire.ConnectionStart{
-		VersionMajor: 0, VersionMinor: 9, ServerProperties: c.serverProperties(), Mechanisms: []byte(mechanisms), Locales: []byte(locales),
+		VersionMajor: 0, VersionMinor: 9, ServerProperties: c.serverProperties(), Mechanisms: []byte(c.mechanisms()), Locales: []byte(locales),
 	}
 	if err := c.writeNow(&start); err != nil {
 		return err
@@ -176,64 +173,6 @@ func clientOf(encoded []byte) client {
 	return c
 }
 
-// login checks the credentials. A client that does not expect a connection.close at this point has its socket closed, after a
-// delay against guessing.
-func (c *connection) login(mechanism string, response []byte) error {
-	user, password, err := credentials(mechanism, response)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.config.HandshakeTimeout)
-	defer cancel()
-	identity, err := c.server.broker.Login(ctx, user, password, c.tcp.RemoteAddr().String())
-	switch {
-	case err == nil:
-		c.user = identity.User
-		c.server.metrics.logins.Add(1)
-		return nil
-	case !errors.Is(err, broker.ErrAccess):
-		return exceptionf(connectionForced, wire.IDConnectionStartOk, "login is not possible now: %v", err)
-	}
-	c.server.metrics.badLogin.Add(1)
-	if c.client.authFailureClose {
-		return exceptionf(accessRefused, 0, "Login was refused using authentication mechanism %s. For details see the broker logfile.", mechanism)
-	}
-	delay := time.NewTimer(c.config.LoginDelay)
-	defer delay.Stop()
-	select {
-	case <-delay.C:
-	case <-c.ctx.Done():
-	}
-	return fmt.Errorf("user %q: %w", user, err)
-}
-
-// credentials reads a SASL response.
-func credentials(mechanism string, response []byte) (user, password string, err error) {
-	switch mechanism {
-	case "PLAIN": // RFC 4616: [authzid] NUL authcid NUL password
-		parts := strings.Split(string(response), "\x00")
-		if len(parts) != 3 {
-			return "", "", exceptionf(accessRefused, 0, "malformed PLAIN response")
-		}
-		return parts[1], parts[2], nil
-	case "AMQPLAIN": // a field table without its length
-		table := append([]byte{byte(len(response) >> 24), byte(len(response) >> 16), byte(len(response) >> 8), byte(len(response))}, response...)
-		fields, _, err := content.DecodeTable(table)
-		if err != nil {
-			return "", "", exceptionf(accessRefused, 0, "malformed AMQPLAIN response")
-		}
-		login, _ := fields.Get("LOGIN")
-		secret, _ := fields.Get("PASSWORD")
-		user, isUser := login.(string)
-		password, isPassword := secret.(string)
-		if !isUser || !isPassword {
-			return "", "", exceptionf(accessRefused, 0, "AMQPLAIN response without LOGIN and PASSWORD")
-		}
-		return user, password, nil
-	}
-	return "", "", exceptionf(commandInvalid, wire.IDConnectionStartOk, "unknown authentication mechanism '%s'", mechanism)
-}
-
 // tune makes the offer and checks the answer.
 func (c *connection) tune() error {
 	offer := wire.ConnectionTune{
@@ -282,7 +221,7 @@ func (c *connection) open(vhost string) error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.config.OpenTimeout)
 	defer cancel()
-	spec := broker.SessionSpec{VHost: vhost, User: c.user, Name: name, CancelNotify: c.client.cancelNotify}
+	spec := broker.SessionSpec{VHost: vhost, User: c.user, Name: name, CancelNotify: c.client.cancelNotify, Details: c.details()}
 	session, err := c.server.broker.OpenSession(ctx, spec, c)
 	if err != nil {
 		return refusalOf(err)

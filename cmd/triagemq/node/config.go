@@ -13,6 +13,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/triagemq/triagemq/fsm"
+	"github.com/triagemq/triagemq/transport/amqp"
 )
 
 // Version is the product's version, as server-properties, gossip and `triagemq version` show it.
@@ -27,6 +28,8 @@ type Config struct {
 	TLSCert           string        // --tls-cert: PEM file of the certificate chain
 	TLSKey            string        // --tls-key: PEM file of its key
 	TLSCA             string        // --tls-ca: PEM file of authorities; clients must then show a certificate of theirs; "" = none is asked for
+	TLSLoginFrom      string        // --tls-login-from common_name|distinguished_name|subject_alternative_name: which name of a client's certificate is its user's (SASL EXTERNAL)
+	AnonymousUser     string        // --anonymous-user: who clients are that log in with SASL ANONYMOUS; "" = nobody may
 	HTTPAddr          string        // --http-addr host:port
 	PeerAddr          string        // --peer-addr host:port, raft and forwarding
 	GossipAddr        string        // --gossip-addr host:port, TCP and UDP
@@ -51,7 +54,7 @@ func Default() Config {
 	return Config{
 		NodeID: "n1", DataDir: "triagemq-data",
 		AMQPAddr: "127.0.0.1:5672", HTTPAddr: "127.0.0.1:15672", PeerAddr: "127.0.0.1:7672", GossipAddr: "127.0.0.1:7946",
-		BootstrapExpect: 1, DefaultUser: "guest", DefaultPass: "guest", LogLevel: "info", LogStore: "wal",
+		TLSLoginFrom: string(amqp.CommonName), BootstrapExpect: 1, DefaultUser: "guest", DefaultPass: "guest", LogLevel: "info", LogStore: "wal",
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
 		LogWriteBound: 5 * time.Second, MemoryWatermark: 0.6,
 	}
@@ -103,6 +106,8 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.TLSCert, "tls-cert", c.TLSCert, "PEM `file` with the certificate, and those between it and its authority, for --amqps-addr")
 	fs.StringVar(&c.TLSKey, "tls-key", c.TLSKey, "PEM `file` with the key of --tls-cert")
 	fs.StringVar(&c.TLSCA, "tls-ca", c.TLSCA, "PEM `file` with authorities: clients of --amqps-addr must show a certificate that one of them signed")
+	fs.StringVar(&c.TLSLoginFrom, "tls-login-from", c.TLSLoginFrom, "which `name` of a client's certificate is its user's, for SASL EXTERNAL: common_name,\ndistinguished_name or subject_alternative_name (the first DNS name)")
+	fs.StringVar(&c.AnonymousUser, "anonymous-user", c.AnonymousUser, "`name` of the user that clients are who log in with SASL ANONYMOUS; without it they are refused")
 	fs.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "HTTP `host:port`: health, API")
 	fs.StringVar(&c.PeerAddr, "peer-addr", c.PeerAddr, "`host:port` for the other nodes: raft and forwarding")
 	fs.StringVar(&c.GossipAddr, "gossip-addr", c.GossipAddr, "`host:port` of membership gossip, TCP and UDP")
@@ -223,6 +228,8 @@ func (c *Config) Validate() error {
 		bad(err == nil, "--%s %q: want host:port", a.flag, a.addr)
 	}
 	errs = append(errs, c.validateTLS())
+	bad(slices.Contains([]string{string(amqp.CommonName), string(amqp.DistinguishedName), string(amqp.SubjectAlternativeName)}, c.TLSLoginFrom),
+		"--tls-login-from %q: want common_name, distinguished_name or subject_alternative_name", c.TLSLoginFrom)
 	for _, j := range c.Join {
 		_, _, err := net.SplitHostPort(j)
 		bad(err == nil, "--join %q: want host:port,…", j)

@@ -48,9 +48,9 @@ func TestUnknownKeysAndFlagsAreErrors(t *testing.T) {
 
 func TestValidateReportsEverything(t *testing.T) {
 	c := Default()
-	c.NodeID, c.AMQPAddr, c.BootstrapExpect, c.LogLevel, c.LeaseTimeout = "a b", "nonsense", 3, "loud", time.Hour
+	c.NodeID, c.AMQPAddr, c.BootstrapExpect, c.LogLevel, c.LeaseTimeout, c.TLSLoginFrom = "a b", "nonsense", 3, "loud", time.Hour, "heart"
 	err := c.Validate()
-	for _, want := range []string{"--node-id", "--amqp-addr", "needs --join", "--log-level", "--lease-timeout"} {
+	for _, want := range []string{"--node-id", "--amqp-addr", "needs --join", "--log-level", "--lease-timeout", "--tls-login-from"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %s in %v", want, err)
 		}

@@ -142,6 +142,7 @@ func (n *Node) clusterConfig() cluster.Config {
 func (n *Node) amqpConfig() amqp.Config {
 	c := amqp.Default()
 	c.Version = Version
+	c.CertificateName, c.AnonymousUser = amqp.CertificateName(n.cfg.TLSLoginFrom), n.cfg.AnonymousUser
 	c.Logger = n.log.Named("amqp")
 	return c
 }

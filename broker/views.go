@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"github.com/triagemq/triagemq/fsm"
@@ -9,6 +10,28 @@ import (
 
 // The views read this node's own replica, which may be a moment behind the leader's. Long lists are read in pieces, so as not to hold up Apply: they
 // are no snapshot of one moment. Any goroutine.
+
+// CatchUp waits until this node has applied what was committed when it was called, or until ctx ends: what follows then sees what clients of other nodes
+// were told before. Without a leader it is the caller's ctx that ends it. Any goroutine.
+func (n *Node) CatchUp(ctx context.Context) {
+	if !n.isAttached() {
+		return
+	}
+	if index, err := n.log.ReadIndex(ctx); err == nil {
+		_ = n.applied.wait(ctx, index, nil) // late is no error: the views are then as old as before
+	}
+}
+
+// NodeNames maps the ids of nodes in the log to the names that people gave them. Any goroutine.
+func (n *Node) NodeNames() map[string]string {
+	names := map[string]string{}
+	if n.isAttached() {
+		for _, m := range n.log.Members() {
+			names[m.Node] = m.Name
+		}
+	}
+	return names
+}
 
 // viewChunk is how many objects are read in one hold of the state.
 const viewChunk = 200

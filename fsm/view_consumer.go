@@ -7,6 +7,7 @@ type ConsumerView struct {
 	Channel           uint16
 	NoAck, Exclusive  bool
 	Active            bool // it is served: false while another single active consumer is
+	Single            bool // its queue has a single active consumer
 	Prefetch          uint16
 	Priority          int64
 }
@@ -41,6 +42,6 @@ func (s *State) ChannelConsumers(key SessionKey, number uint16) []ConsumerView {
 func (c *consumer) view() ConsumerView {
 	return ConsumerView{
 		VHost: c.queue.vhost.name, Queue: c.queue.name, Tag: c.tag, Session: c.channel.session.key(), Channel: c.channel.number,
-		NoAck: c.noAck, Exclusive: c.queue.exclusive == c, Active: c.isActive(), Prefetch: c.limit, Priority: c.priority,
+		NoAck: c.noAck, Exclusive: c.queue.exclusive == c, Active: c.isActive(), Single: c.queue.args.singleActive, Prefetch: c.limit, Priority: c.priority,
 	}
 }

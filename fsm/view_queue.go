@@ -31,8 +31,9 @@ func (s *State) QueueNames(vhost string, into []ObjectName) []ObjectName {
 type QueueDetail struct {
 	QueueView
 	Meter             MeterView
-	Quorum            bool // declared with x-queue-type quorum
-	ExclusiveConsumer string
+	Quorum            bool       // declared with x-queue-type quorum
+	ExclusiveConsumer string     // tag
+	ActiveConsumer    string     // tag of the single active one
 	OwnerSession      SessionKey // of an exclusive queue
 }
 
@@ -49,6 +50,9 @@ func (s *State) QueueDetail(name ObjectName) (QueueDetail, bool) {
 	d := QueueDetail{QueueView: q.view(), Meter: q.meter.view(), Quorum: q.isQuorum()}
 	if q.exclusive != nil {
 		d.ExclusiveConsumer = q.exclusive.tag
+	}
+	if q.active != nil {
+		d.ActiveConsumer = q.active.tag
 	}
 	if q.owner != nil {
 		d.OwnerSession = q.owner.key()

@@ -1,32 +1,55 @@
-// Package http is the broker's HTTP door: health probes and the cluster's state.
+// Package http is the broker's HTTP door: health probes, the cluster's state, and RabbitMQ's management API.
 //
-// It reads; it owns no state of the broker. One Server per node, opened before the AMQP door so that probes see a node that is still
-// starting. Its goroutines are net/http's, bounded by time-outs; Close joins them. Start reading at New.
+// It owns no state of the broker. It reads this node's replica, after a read index so that what a client was told on another node is there; what changes
+// topology or messages goes through a broker.Session of the user who asked (session.go), what changes users, policies and the like through the operator's
+// calls of the broker. So every node answers for the whole cluster. One Server per node, opened before the AMQP door so that probes see a node that is
+// still starting. Its goroutines are net/http's, bounded by time-outs; Close joins them.
+//
+// Start reading at New, then routes.go: the table of the API. Each resource has its file. docs/management-api.md tells what deviates from RabbitMQ.
 package http
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	nethttp "net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/triagemq/triagemq/broker"
+	"github.com/triagemq/triagemq/fsm"
 )
 
 // Broker is what the door needs of a node; *broker.Node has it.
 type Broker interface {
 	Ready() error
+	Accepting() (bool, <-chan struct{})
 	Login(ctx context.Context, user, password, remoteAddr string) (broker.Identity, error)
 	ClusterStatus(ctx context.Context) broker.ClusterStatus
+	CatchUp(ctx context.Context)
+	OpenSession(ctx context.Context, spec broker.SessionSpec, h broker.Handler) (*broker.Session, error)
+	Operate(ctx context.Context, build func(ref fsm.Ref) fsm.Command) (fsm.Effect, error)
+	View(f func(s *fsm.State))
+	QueueNames(vhost string) []fsm.ObjectName
+	QueueDetails(names []fsm.ObjectName) []fsm.QueueDetail
+	Exchanges(vhost string) []fsm.ExchangeView
+	Bindings(vhost string) []fsm.BindingView
+	Consumers(vhost string) []fsm.ConsumerView
+	Sessions() []fsm.SessionView
+	Channels(sessions []fsm.SessionView) []fsm.ChannelView
+	Rates() *broker.RateTable
+	OwnDetails() broker.NodeDetails
+	Details(ctx context.Context) []broker.NodeDetails
 }
 
-// requestBound limits how long one request may take from its first byte to its answer.
+// requestBound limits how long a client may take to send its request.
 const requestBound = 15 * time.Second
+
+// answerBound limits the same where much is asked for: importing definitions, listing very many objects.
+const answerBound = 2 * time.Minute
 
 // Server answers HTTP requests for one node.
 type Server struct {
@@ -34,20 +57,22 @@ type Server struct {
 	log    hclog.Logger
 	http   nethttp.Server
 	done   sync.WaitGroup
+	routes []route
+	nodes  nodeCache
 }
 
 // New returns a server that does nothing until Open.
 func New(b Broker, log hclog.Logger) *Server {
-	s := &Server{broker: b, log: log}
+	s := &Server{broker: b, log: log, routes: routes()}
 	mux := nethttp.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /api/cluster", s.authorised(s.cluster))
 	s.http = nethttp.Server{
-		Handler:           mux,
+		Handler:           nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) { s.dispatch(mux, w, r) }),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       requestBound,
-		WriteTimeout:      requestBound,
+		WriteTimeout:      answerBound,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
@@ -79,6 +104,15 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
+// dispatch keeps the management API away from the mux, which would clean paths: an empty segment is the name of the default exchange.
+func (s *Server) dispatch(mux *nethttp.ServeMux, w nethttp.ResponseWriter, r *nethttp.Request) {
+	if strings.HasPrefix(r.URL.Path, "/api/") && r.URL.Path != "/api/cluster" {
+		s.api(w, r)
+		return
+	}
+	mux.ServeHTTP(w, r)
+}
+
 // healthz says that the process is alive; it needs nothing of the cluster.
 func (s *Server) healthz(w nethttp.ResponseWriter, _ *nethttp.Request) {
 	writeJSON(w, nethttp.StatusOK, map[string]string{"status": "ok"})
@@ -100,22 +134,90 @@ func (s *Server) cluster(w nethttp.ResponseWriter, r *nethttp.Request) {
 // authorised lets loopback clients in without a login, and others with the credentials of HTTP basic authentication.
 func (s *Server) authorised(h nethttp.HandlerFunc) nethttp.HandlerFunc {
 	return func(w nethttp.ResponseWriter, r *nethttp.Request) {
-		user, password, given := r.BasicAuth()
-		if !given && fromLoopback(r.RemoteAddr) {
-			h(w, r)
-			return
-		}
-		if given {
-			_, err := s.broker.Login(r.Context(), user, password, r.RemoteAddr)
-			given = err == nil
-		}
-		if !given {
-			w.Header().Set("WWW-Authenticate", `Basic realm="TriageMQ"`)
-			writeJSON(w, nethttp.StatusUnauthorized, map[string]string{"error": "not_authorised", "reason": "Login failed"})
-			return
+		if r.Header.Get("Authorization") != "" || !fromLoopback(r.RemoteAddr) {
+			if _, err := s.login(r); err != nil {
+				writeFailure(w, failureOf(err))
+				return
+			}
 		}
 		h(w, r)
 	}
+}
+
+// login checks the credentials of HTTP basic authentication.
+func (s *Server) login(r *nethttp.Request) (broker.Identity, error) {
+	user, password, given := r.BasicAuth()
+	if given {
+		who, err := s.broker.Login(r.Context(), user, password, r.RemoteAddr)
+		if err == nil {
+			return who, nil
+		}
+		if !errors.Is(err, broker.ErrAccess) {
+			return who, err
+		}
+	}
+	f := notAuthorised("Login failed")
+	f.login = true
+	return broker.Identity{}, f
+}
+
+// api answers for the management API.
+func (s *Server) api(w nethttp.ResponseWriter, r *nethttp.Request) {
+	answer, err := s.call(w, r)
+	if err != nil {
+		writeFailure(w, failureOf(err))
+		return
+	}
+	if answer.location != "" {
+		w.Header().Set("Location", answer.location)
+	}
+	if answer.body == nil {
+		w.WriteHeader(answer.status)
+		return
+	}
+	writeJSON(w, answer.status, answer.body)
+}
+
+// catchUpBound is how long a request waits to see what was committed when it came; without a leader it is answered with what this node has.
+const catchUpBound = 500 * time.Millisecond
+
+func (s *Server) call(w nethttp.ResponseWriter, r *nethttp.Request) (response, error) {
+	parts, decodes := segments(r.URL)
+	if !decodes {
+		return response{}, badRequest("the path is not percent-encoded")
+	}
+	found, args, methods := match(s.routes, r.Method, parts)
+	req := &request{server: s, http: r, args: args, query: r.URL.Query()}
+	if found == nil && len(methods) > 0 {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		return response{}, &failure{status: nethttp.StatusMethodNotAllowed, name: "method_not_allowed", reason: "Method Not Allowed"}
+	}
+	if found == nil || found.access != nil {
+		who, err := s.login(r)
+		if err != nil {
+			return response{}, err
+		}
+		req.who = who
+	}
+	if found == nil {
+		return response{}, notFound()
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), catchUpBound)
+	s.broker.CatchUp(ctx)
+	cancel()
+	if found.access != nil {
+		if err := found.access(req); err != nil {
+			return response{}, err
+		}
+	}
+	return found.handle(req)
+}
+
+func writeFailure(w nethttp.ResponseWriter, f *failure) {
+	if f.login {
+		w.Header().Set("WWW-Authenticate", `Basic realm="TriageMQ"`)
+	}
+	writeJSON(w, f.status, object{{"error", f.name}, {"reason", f.reason}})
 }
 
 func fromLoopback(remoteAddr string) bool {
@@ -125,12 +227,8 @@ func fromLoopback(remoteAddr string) bool {
 }
 
 func writeJSON(w nethttp.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		nethttp.Error(w, err.Error(), nethttp.StatusInternalServerError)
-		return
-	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
 	w.WriteHeader(status)
-	w.Write(append(b, '\n'))
+	w.Write(append(appendJSON(nil, v), '\n'))
 }

@@ -18,7 +18,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-type fakeBroker struct{ ready error }
+type fakeBroker struct {
+	Broker // what these tests do not call
+	ready  error
+}
 
 func (f *fakeBroker) Ready() error { return f.ready }
 func (f *fakeBroker) Login(_ context.Context, user, password, _ string) (broker.Identity, error) {

@@ -1,0 +1,243 @@
+package http
+
+import (
+	"context"
+	"slices"
+
+	"github.com/triagemq/triagemq/fsm"
+)
+
+func (r *request) listQueues() (response, error) {
+	p, err := r.paging()
+	if err != nil {
+		return response{}, err
+	}
+	names := r.queueNames()
+	total := len(names)
+	if p.page > 0 {
+		names = slices.DeleteFunc(names, func(n fsm.ObjectName) bool { return !p.name(n.Name) })
+	}
+	filtered := len(names)
+	if sort := r.query.Get("sort"); p.page == 0 || sort != "" {
+		items := r.queues(names)
+		r.sort(items)
+		if p.page == 0 {
+			return ok(r.columns(items))
+		}
+		from, to, err := p.cut(len(items))
+		if err != nil {
+			return response{}, err
+		}
+		return ok(p.envelope(r.columns(items[from:to]), filtered, total))
+	}
+	from, to, err := p.cut(len(names)) // the names are in order: of 50,000 queues only the page is looked at
+	if err != nil {
+		return response{}, err
+	}
+	return ok(p.envelope(r.columns(r.queues(names[from:to])), filtered, total))
+}
+
+// queueNames are those of the virtual host in the path, or of all that the user sees.
+func (r *request) queueNames() []fsm.ObjectName {
+	if vhost := r.vhost(); vhost != "" {
+		return r.server.broker.QueueNames(vhost)
+	}
+	visible := r.visible()
+	return slices.DeleteFunc(r.server.broker.QueueNames(""), func(n fsm.ObjectName) bool { return !slices.Contains(visible, n.VHost) })
+}
+
+func (r *request) queues(names []fsm.ObjectName) []object {
+	where := r.replicas()
+	rates := r.server.broker.Rates()
+	bare, counted := r.query.Get("disable_stats") == "true", r.query.Get("enable_queue_totals") == "true"
+	items := make([]object, 0, len(names))
+	for _, q := range r.server.broker.QueueDetails(names) {
+		o := r.queueBasics(&q, &where)
+		switch of := rates.Of(q.Serial); {
+		case !bare:
+			o = append(o, queueStats(&q, messageCounts(q.Ready, q.Held, &of))...)
+			o = append(o, field{"message_stats", messageStats(queueCounters, &q.Meter.Counts, &of)})
+		case counted:
+			o = append(o, field{"messages", q.Ready + q.Held}, field{"messages_ready", q.Ready}, field{"messages_unacknowledged", q.Held})
+		}
+		items = append(items, o)
+	}
+	return items
+}
+
+// queueBasics is what a queue is.
+func (r *request) queueBasics(q *fsm.QueueDetail, where *replicas) object {
+	kind := "classic"
+	if q.Quorum {
+		kind = "quorum"
+	}
+	o := object{
+		{"name", q.Name},
+		{"vhost", q.VHost},
+		{"type", kind},
+		{"durable", q.Durable},
+		{"auto_delete", q.AutoDelete},
+		{"exclusive", q.Exclusive},
+		{"internal", false},
+		{"arguments", tableJSON(q.Arguments)},
+		{"node", where.leader},
+		{"leader", where.leader},
+		{"members", where.members},
+		{"online", where.online},
+		{"state", "running"},
+	}
+	return append(o, policyFields()...)
+}
+
+func policyFields() object {
+	return object{{"policy", nil}, {"operator_policy", nil}, {"effective_policy_definition", object{}}}
+}
+
+// orNull is null for what is not there.
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// queueStats is what happens in a queue.
+func queueStats(q *fsm.QueueDetail, counts object) object {
+	o := append(counts, object{
+		{"messages_persistent", q.Ready + q.Held}, // all are on disk
+		{"messages_ram", q.Ready + q.Held},        // and in memory
+		{"messages_paged_out", 0},
+		{"message_bytes", q.Bytes},
+		{"message_bytes_ready", q.Bytes},
+		{"message_bytes_persistent", q.Bytes},
+		{"message_bytes_ram", q.Bytes},
+		{"memory", q.Bytes},
+		{"consumers", q.Consumers},
+		{"consumer_utilisation", 0.0},
+		{"consumer_capacity", 0.0},
+		{"exclusive_consumer_tag", orNull(q.ExclusiveConsumer)},
+		{"single_active_consumer_tag", orNull(q.ActiveConsumer)},
+		{"head_message_timestamp", nil},
+	}...)
+	return append(o, idleSince(q.Meter.LastMillis)...)
+}
+
+// theQueue is the queue in the path.
+func (r *request) theQueue() (fsm.QueueDetail, error) {
+	found := r.server.broker.QueueDetails([]fsm.ObjectName{{VHost: r.vhost(), Name: r.args["queue"]}})
+	if len(found) == 0 {
+		return fsm.QueueDetail{}, notFound()
+	}
+	return found[0], nil
+}
+
+func (r *request) getQueue() (response, error) {
+	q, err := r.theQueue()
+	if err != nil {
+		return response{}, err
+	}
+	items := r.queues([]fsm.ObjectName{{VHost: q.VHost, Name: q.Name, Serial: q.Serial}})
+	if len(items) == 0 {
+		return response{}, notFound()
+	}
+	o := items[0]
+	var consumers []fsm.ConsumerView
+	r.view(func(s *fsm.State) { consumers = s.Consumers(q.VHost, q.Name) })
+	o = append(o, field{"consumer_details", r.consumers(consumers)}, field{"incoming", []object{}}, field{"deliveries", []object{}})
+	if q.Exclusive {
+		o = append(o, field{"owner_pid_details", r.connectionOf(q.OwnerSession).brief()})
+	}
+	return r.one(o)
+}
+
+func (r *request) putQueue() (response, error) {
+	body, err := r.body()
+	if err != nil {
+		return response{}, err
+	}
+	declare, err := queueDeclaration(r.args["queue"], body)
+	if err != nil {
+		return response{}, err
+	}
+	_, missing := r.theQueue()
+	err = r.withSession(r.vhost(), func(ctx context.Context, s *session) error {
+		_, err := s.do(ctx, declare)
+		return err
+	})
+	if err != nil {
+		return response{}, err
+	}
+	return put(missing == nil)
+}
+
+// queueDeclaration reads a queue as definitions have it. Queues are durable unless they say otherwise.
+func queueDeclaration(name string, body fields) (func(ref fsm.Ref) fsm.Command, error) {
+	if len(name) > fsm.ShortStringBytesMax {
+		return nil, badRequest("the name is longer than 255 bytes")
+	}
+	durable, err := body.bool("durable", true)
+	if err != nil {
+		return nil, err
+	}
+	autoDelete, err := body.bool("auto_delete", false)
+	if err != nil {
+		return nil, err
+	}
+	arguments, err := body.object("arguments")
+	if err != nil {
+		return nil, err
+	}
+	if kind, given := body["type"]; given && arguments["x-queue-type"] == nil && kind != "" {
+		if arguments == nil {
+			arguments = fields{}
+		}
+		arguments["x-queue-type"] = kind
+	}
+	table, err := encodedTable(arguments)
+	if err != nil {
+		return nil, err
+	}
+	return func(ref fsm.Ref) fsm.Command {
+		return &fsm.DeclareQueue{Ref: ref, Name: name, Durable: durable, AutoDelete: autoDelete, Arguments: table}
+	}, nil
+}
+
+func (r *request) deleteQueue() (response, error) {
+	q, err := r.theQueue()
+	if err != nil {
+		return response{}, err
+	}
+	err = r.withSession(r.vhost(), func(ctx context.Context, s *session) error {
+		_, err := s.do(ctx, func(ref fsm.Ref) fsm.Command {
+			return &fsm.DeleteQueue{Ref: ref, Name: q.Name, IfUnused: r.query.Get("if-unused") == "true", IfEmpty: r.query.Get("if-empty") == "true"}
+		})
+		return err
+	})
+	if err != nil {
+		return response{}, err
+	}
+	return noContent()
+}
+
+func (r *request) purgeQueue() (response, error) {
+	q, err := r.theQueue()
+	if err != nil {
+		return response{}, err
+	}
+	err = r.withSession(r.vhost(), func(ctx context.Context, s *session) error {
+		_, err := s.do(ctx, func(ref fsm.Ref) fsm.Command { return &fsm.PurgeQueue{Ref: ref, Name: q.Name} })
+		return err
+	})
+	if err != nil {
+		return response{}, err
+	}
+	return noContent()
+}
+
+// actOnQueue takes RabbitMQ's actions sync and cancel_sync: replicas here are always in step.
+func (r *request) actOnQueue() (response, error) {
+	if _, err := r.theQueue(); err != nil {
+		return response{}, err
+	}
+	return noContent()
+}

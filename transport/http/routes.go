@@ -1,0 +1,67 @@
+package http
+
+// routes is the management API: the method, the path below /api/, who may, and what answers. docs/management-api.md says what each does.
+func routes() []route {
+	return []route{
+		{"GET", "overview", forUsers, (*request).overview},
+		{"GET", "whoami", forUsers, (*request).whoami},
+		{"GET", "auth", nil, (*request).auth},
+		{"GET", "version", forUsers, (*request).version},
+		{"GET", "extensions", forUsers, (*request).extensions},
+		{"GET", "cluster-name", forUsers, (*request).getClusterName},
+		{"GET", "nodes", forMonitors, (*request).listNodes},
+		{"GET", "nodes/{node}", forMonitors, (*request).getNode},
+		{"GET", "feature-flags", forAdministrators, (*request).featureFlags},
+		{"PUT", "feature-flags/{name}/enable", forAdministrators, (*request).enableFeatureFlag},
+		{"GET", "deprecated-features", forMonitors, (*request).deprecatedFeatures},
+		{"GET", "deprecated-features/used", forMonitors, (*request).none},
+		{"POST", "rebalance/queues", forAdministrators, (*request).rebalance},
+
+		{"GET", "queues", forUsers, (*request).listQueues},
+		{"GET", "queues/{vhost}", seesVHost, (*request).listQueues},
+		{"GET", "queues/{vhost}/{queue}", seesVHost, (*request).getQueue},
+		{"PUT", "queues/{vhost}/{queue}", inVHost, (*request).putQueue},
+		{"DELETE", "queues/{vhost}/{queue}", inVHost, (*request).deleteQueue},
+		{"GET", "queues/{vhost}/{queue}/bindings", seesVHost, (*request).listQueueBindings},
+		{"DELETE", "queues/{vhost}/{queue}/contents", inVHost, (*request).purgeQueue},
+		{"POST", "queues/{vhost}/{queue}/get", inVHost, (*request).getMessages},
+		{"POST", "queues/{vhost}/{queue}/actions", inVHost, (*request).actOnQueue},
+
+		{"GET", "exchanges", forUsers, (*request).listExchanges},
+		{"GET", "exchanges/{vhost}", seesVHost, (*request).listExchanges},
+		{"GET", "exchanges/{vhost}/{exchange}", seesVHost, (*request).getExchange},
+		{"PUT", "exchanges/{vhost}/{exchange}", inVHost, (*request).putExchange},
+		{"DELETE", "exchanges/{vhost}/{exchange}", inVHost, (*request).deleteExchange},
+		{"POST", "exchanges/{vhost}/{exchange}/publish", inVHost, (*request).publish},
+		{"GET", "exchanges/{vhost}/{exchange}/bindings/source", seesVHost, (*request).listBindingsFrom},
+		{"GET", "exchanges/{vhost}/{exchange}/bindings/destination", seesVHost, (*request).listBindingsTo},
+
+		{"GET", "bindings", forUsers, (*request).listBindings},
+		{"GET", "bindings/{vhost}", seesVHost, (*request).listBindings},
+		{"GET", "bindings/{vhost}/e/{source}/{kind}/{destination}", seesVHost, (*request).listBetween},
+		{"POST", "bindings/{vhost}/e/{source}/{kind}/{destination}", inVHost, (*request).postBinding},
+		{"GET", "bindings/{vhost}/e/{source}/{kind}/{destination}/{properties}", seesVHost, (*request).getBinding},
+		{"DELETE", "bindings/{vhost}/e/{source}/{kind}/{destination}/{properties}", inVHost, (*request).deleteBinding},
+
+		{"GET", "connections", forUsers, (*request).listConnections},
+		{"GET", "connections/username/{user}", forSelfOrMonitors, (*request).listUserConnections},
+		{"GET", "connections/{connection}", forUsers, (*request).getConnection},
+		{"GET", "connections/{connection}/channels", forUsers, (*request).listConnectionChannels},
+		{"GET", "vhosts/{vhost}/connections", seesVHost, (*request).listVHostConnections},
+		{"GET", "vhosts/{vhost}/channels", seesVHost, (*request).listVHostChannels},
+		{"GET", "channels", forUsers, (*request).listChannels},
+		{"GET", "channels/{channel}", forUsers, (*request).getChannel},
+		{"GET", "consumers", forUsers, (*request).listConsumers},
+		{"GET", "consumers/{vhost}", seesVHost, (*request).listConsumers},
+
+		{"GET", "aliveness-test/{vhost}", inVHost, (*request).aliveness},
+		{"GET", "health/checks/alarms", forUsers, (*request).checkAlarms},
+		{"GET", "health/checks/local-alarms", forUsers, (*request).checkLocalAlarms},
+		{"GET", "health/checks/node-is-quorum-critical", forUsers, (*request).checkQuorumCritical},
+		{"GET", "health/checks/ready-to-serve-clients", forUsers, (*request).checkReady},
+		{"GET", "health/checks/port-listener/{port}", forUsers, (*request).checkPort},
+		{"GET", "health/checks/protocol-listener/{protocol}", forUsers, (*request).checkProtocol},
+		{"GET", "health/checks/virtual-hosts", forUsers, (*request).checkVHosts},
+		{"GET", "health/checks/certificate-expiration/{within}/{unit}", forUsers, (*request).checkCertificates},
+	}
+}

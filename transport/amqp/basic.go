@@ -59,8 +59,13 @@ func (ch *channel) handleAck(arguments []byte) *exception {
 	if err := m.Decode(arguments); err != nil {
 		return malformed(m.ID(), err)
 	}
+	ack := fsm.Ack{Ref: ch.ref, Tag: m.DeliveryTag, Multiple: m.Multiple}
+	if ch.tx != nil {
+		inTx := ack // it goes to the heap
+		return ch.settleInTx(m.ID(), m.DeliveryTag, m.Multiple, &inTx)
+	}
 	b := ch.conn.beginCommand()
-	b.b = (&fsm.Ack{Ref: ch.ref, Tag: m.DeliveryTag, Multiple: m.Multiple}).Append(b.b)
+	b.b = ack.Append(b.b)
 	return nil
 }
 
@@ -70,10 +75,15 @@ type settle struct {
 	multiple, requeue bool
 }
 
-func (ch *channel) nack(tag uint64, how settle) {
+func (ch *channel) nack(tag uint64, how settle) *exception {
+	nack := &fsm.Nack{Ref: ch.ref, Tag: tag, Multiple: how.multiple, Requeue: how.requeue}
+	if ch.tx != nil {
+		return ch.settleInTx(how.method, tag, how.multiple, nack)
+	}
 	ch.nackedBy.Store(uint32(how.method))
 	b := ch.conn.beginCommand()
-	b.b = (&fsm.Nack{Ref: ch.ref, Tag: tag, Multiple: how.multiple, Requeue: how.requeue}).Append(b.b)
+	b.b = nack.Append(b.b)
+	return nil
 }
 
 // handleRecover takes basic.recover and basic.recover-async, which is the same without a reply.
@@ -84,6 +94,13 @@ func (ch *channel) handleRecover(method wire.MethodID, requeue bool) *exception 
 	expected := expectation{command: fsm.KindRecover, asked: method}
 	if method == wire.IDBasicRecover {
 		expected.ok = wire.IDBasicRecoverOk
+	}
+	if ch.tx.settles() { // what it acknowledged is not to be returned unless it is rolled back
+		ch.tx.recovers = true
+		if expected.ok != 0 {
+			ch.expectLocal(&wire.BasicRecoverOk{})
+		}
+		return nil
 	}
 	ch.ask(&fsm.Recover{Ref: ch.ref}, expected, false)
 	return nil

@@ -36,9 +36,10 @@ type channel struct {
 	// The reader's own.
 	content    assembly
 	confirms   bool
-	published  uint64 // number of the last publish in confirm mode
-	lastQueue  string // what an empty queue name means
-	closeAsked bool   // CloseChannel is submitted, which ends the incarnation in the state
+	tx         *transaction // nil: not transactional
+	published  uint64       // number of the last publish in confirm mode
+	lastQueue  string       // what an empty queue name means
+	closeAsked bool         // CloseChannel is submitted, which ends the incarnation in the state
 
 	nackedBy atomic.Uint32 // method of the last nack, basic.nack or basic.reject, for exceptions
 
@@ -54,6 +55,7 @@ type channel struct {
 	lastTag     uint64        // of the last delivery
 	replies     replyConsumer // of direct replies
 	gets        int
+	delivered   uint64 // the last delivery tag
 }
 
 func (ch *channel) state() channelState     { return channelState(ch.atState.Load()) }
@@ -194,20 +196,21 @@ func (ch *channel) handleMethod(m wire.Method) (*exception, error) {
 	case *wire.BasicGet:
 		return ch.handleGet(m)
 	case *wire.BasicReject:
-		ch.nack(m.DeliveryTag, settle{method: m.ID(), requeue: m.Requeue})
-		return nil, nil
+		return ch.nack(m.DeliveryTag, settle{method: m.ID(), requeue: m.Requeue}), nil
 	case *wire.BasicNack:
-		ch.nack(m.DeliveryTag, settle{method: m.ID(), multiple: m.Multiple, requeue: m.Requeue})
-		return nil, nil
+		return ch.nack(m.DeliveryTag, settle{method: m.ID(), multiple: m.Multiple, requeue: m.Requeue}), nil
 	case *wire.BasicRecover:
 		return ch.handleRecover(m.ID(), m.Requeue), nil
 	case *wire.BasicRecoverAsync:
 		return ch.handleRecover(m.ID(), m.Requeue), nil
 	case *wire.ConfirmSelect:
-		ch.selectConfirms(m)
-		return nil, nil
-	case *wire.TxSelect, *wire.TxCommit, *wire.TxRollback:
-		return exceptionf(notImplemented, m.ID(), "transactions are not supported by this version"), nil
+		return ch.selectConfirms(m), nil
+	case *wire.TxSelect:
+		return ch.selectTx(m), nil
+	case *wire.TxCommit:
+		return ch.commitTx(m), nil
+	case *wire.TxRollback:
+		return ch.rollbackTx(m), nil
 	}
 	if m.ID().Class() == wire.IDConnectionOpen.Class() {
 		return exceptionf(commandInvalid, m.ID(), "%v belongs on channel 0", m.ID()), nil
@@ -255,6 +258,7 @@ func (ch *channel) fail(x *exception) {
 // askClose submits CloseChannel, once.
 func (ch *channel) askClose() {
 	ch.content.drop(ch)
+	ch.forgetTx()
 	if ch.closeAsked {
 		return
 	}

@@ -21,11 +21,15 @@ type confirmRun struct {
 // earlyConfirmsMax bounds confirmRun.early. Beyond it they are forgotten, and next stays: the channel's confirms are then written one by one.
 const earlyConfirmsMax = 1024
 
-func (ch *channel) selectConfirms(m *wire.ConfirmSelect) {
+func (ch *channel) selectConfirms(m *wire.ConfirmSelect) *exception {
+	if ch.tx != nil {
+		return exceptionf(preconditionFailed, m.ID(), "cannot switch from tx to confirm mode")
+	}
 	ch.confirms = true
 	if !m.NoWait {
 		ch.expectLocal(&wire.ConfirmSelectOk{})
 	}
+	return nil
 }
 
 // settled takes a Published. Called with mu held.

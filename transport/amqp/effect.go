@@ -58,6 +58,7 @@ func (ch *channel) effect(e *fsm.Effect) {
 // deliver encodes basic.deliver, or get-ok.
 func (ch *channel) deliver(e *fsm.Effect) {
 	c := ch.conn
+	ch.delivered = e.Tag
 	b := c.encoder()
 	ch.lastTag = e.Tag
 	if e.Get {

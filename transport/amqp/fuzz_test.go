@@ -284,7 +284,7 @@ func (k *talk) play(program []byte) {
 			k.feed(program[:n])
 			program = program[n:]
 		default: // one frame in two reads
-			b := k.frames(op%17, x)
+			b := k.frames(op%18, x)
 			k.feed(b[:len(b)/2])
 			k.feed(b[len(b)/2:])
 		}
@@ -331,6 +331,8 @@ func (k *talk) frames(op, x byte) []byte {
 		return (&wire.BasicNack{DeliveryTag: uint64(x >> 5), Requeue: flag}).AppendFrame(nil, channel)
 	case 15:
 		return (&wire.ExchangeBind{Source: "x", Destination: "y", NoWait: flag}).AppendFrame(nil, channel)
+	case 16:
+		return wire.AppendMethod(nil, channel, []wire.Method{&wire.TxSelect{}, &wire.TxCommit{}, &wire.TxCommit{}, &wire.TxRollback{}}[x>>6])
 	}
 	return (&wire.ChannelFlow{Active: x < 0xF0}).AppendFrame(nil, channel)
 }
@@ -410,6 +412,9 @@ func (k *talk) audit() {
 		gets += ch.gets
 		if ch.content.own != nil {
 			partial += len(ch.content.own.b)
+		}
+		if ch.tx != nil && ch.tx.commands != nil {
+			partial += len(ch.tx.commands.b)
 		}
 		if ch.windows < len(ch.consumers) {
 			k.t.Fatalf("channel %d has %d consumers and %d windows", ch.id(), len(ch.consumers), ch.windows)

@@ -95,7 +95,7 @@ func (ch *channel) handleHeader(payload []byte) (*exception, error) {
 	if x := ch.checkHeader(&header); x != nil {
 		return x, nil
 	}
-	return nil, ch.beginPublish(&header)
+	return ch.beginPublish(&header)
 }
 
 // checkHeader refuses what no state is needed to refuse, the size before anything else.
@@ -153,7 +153,7 @@ func checkCopies(headers []byte) *exception {
 }
 
 // beginPublish writes the command's head. From here on the publish counts: in confirm mode it has a number.
-func (ch *channel) beginPublish(header *wire.ContentHeader) error {
+func (ch *channel) beginPublish(header *wire.ContentHeader) (*exception, error) {
 	c, a := ch.conn, &ch.content
 	if !c.published {
 		c.published = true
@@ -164,7 +164,10 @@ func (ch *channel) beginPublish(header *wire.ContentHeader) error {
 		a.command.Confirm = ch.published
 	}
 	if a.isDirectReply() {
-		return ch.beginReply(header)
+		return nil, ch.beginReply(header)
+	}
+	if ch.tx != nil {
+		return ch.beginInTx(header)
 	}
 	b := c.beginCommand()
 	c.tailStart = len(b.b)
@@ -173,11 +176,11 @@ func (ch *channel) beginPublish(header *wire.ContentHeader) error {
 	a.missing = int(header.BodySize)
 	if a.missing == 0 {
 		a.wants = wantsMethod
-		return nil
+		return nil, nil
 	}
 	a.wants = wantsBody
 	c.tail = ch
-	return nil
+	return nil, nil
 }
 
 func (ch *channel) handleBody(payload []byte) (*exception, error) {
@@ -200,14 +203,51 @@ func (ch *channel) handleBody(payload []byte) (*exception, error) {
 		return nil, nil
 	}
 	if c.partial += len(payload); c.partial > c.config.PartialBytesMax {
-		return exceptionf(resourceError, wire.IDBasicPublish, "more than %d bytes of unfinished messages", c.config.PartialBytesMax), nil
+		return tooMuchUnfinished(c, wire.IDBasicPublish), nil
 	}
 	a.own.b = append(a.own.b, payload...)
 	if a.missing > 0 {
 		return nil, nil
 	}
 	a.wants = wantsMethod
+	if ch.tx != nil && a.reply == nil {
+		return ch.ownToTx(), nil
+	}
 	return nil, ch.submitOwn()
+}
+
+func tooMuchUnfinished(c *connection, method wire.MethodID) *exception {
+	return exceptionf(resourceError, method, "more than %d bytes of unfinished messages and transactions", c.config.PartialBytesMax)
+}
+
+// beginInTx begins a publish in a buffer of its own, from where it goes into the transaction.
+func (ch *channel) beginInTx(header *wire.ContentHeader) (*exception, error) {
+	c, a := ch.conn, &ch.content
+	size := fsm.PublishSizeBytes(&a.command, int(header.BodySize))
+	if x := ch.roomInTx(wire.IDBasicPublish, size); x != nil {
+		a.wants = wantsMethod
+		return x, nil
+	}
+	ch.checkExchange(a.exchange)
+	a.own = takeBuffer()
+	a.own.b = fsm.AppendPublishHead(a.own.b, &a.command, int(header.BodySize))
+	a.command.Properties = nil // they alias the read buffer
+	c.partial += len(a.own.b)
+	if a.missing = int(header.BodySize); a.missing > 0 {
+		a.wants = wantsBody
+		return nil, nil
+	}
+	a.wants = wantsMethod
+	return ch.ownToTx(), nil
+}
+
+// ownToTx moves a finished publish into the transaction.
+func (ch *channel) ownToTx() *exception {
+	own := ch.content.own
+	ch.content.own = nil
+	ch.conn.partial -= len(own.b)
+	defer own.free()
+	return ch.addToTx(wire.IDBasicPublish, own.b)
 }
 
 // submitOwn hands over a publish from its own buffer, behind what was decoded before.

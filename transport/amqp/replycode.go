@@ -152,6 +152,8 @@ func methodOf(kind fsm.CommandKind) wire.MethodID {
 		return wire.IDBasicNack
 	case fsm.KindRecover:
 		return wire.IDBasicRecover
+	case fsm.KindTx:
+		return wire.IDTxCommit
 	}
 	return 0
 }

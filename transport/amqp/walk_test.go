@@ -56,8 +56,10 @@ func (w *walker) step() {
 		w.opened[c] = false
 	case n < 82:
 		w.method(&wire.ChannelCloseOk{}, c)
-	case n < 85:
+	case n < 84:
 		w.method(&wire.ConfirmSelect{}, c)
+	case n < 86:
+		w.method([]wire.Method{&wire.TxSelect{}, &wire.TxCommit{}, &wire.TxCommit{}, &wire.TxRollback{}}[w.pick(4)], c)
 	case n < 88:
 		w.b = wire.AppendHeartbeat(w.b)
 	case n < 98:

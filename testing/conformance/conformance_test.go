@@ -24,6 +24,7 @@ func suites() []Suite {
 		suiteAMQPLibOwn(),
 		suiteAMQPTools(),
 		suiteOracle(),
+		suiteCelery(),
 	}
 }
 

@@ -23,6 +23,8 @@ func suites() []Suite {
 		suiteAMQPLib(),
 		suiteAMQPLibOwn(),
 		suiteAMQPTools(),
+		suitePika(),
+		suiteRabbitMQAdmin(),
 		suiteOracle(),
 		suiteCelery(),
 	}

@@ -222,13 +222,26 @@ test('the delivery limit: to the dead-letter exchange, with x-delivery-count on 
   assert.strictEqual(m.properties.headers['x-death'][0].reason, 'delivery_limit');
 });
 
-test('consumer time-out: 406, and the message comes again', async (s) => {
-  const ch = await s.channel(), q = s.name();
-  await ch.assertQueue(q, {arguments: {'x-consumer-timeout': 1000}});
+test('consumer time-out: the consumer is cancelled, the message comes again, a late ack is no error', async (s) => {
+  const ch = await s.channel(), q = s.name(), got = [];
+  await ch.assertQueue(q, {arguments: {'x-consumer-timeout': 500}});
   ch.sendToQueue(q, Buffer.from('slow'));
-  await take(ch, q, 1);
+  await ch.consume(q, (m) => got.push(m));
+  await eventually(() => got.length === 2, 'the message and the cancel');
+  assert.strictEqual(got[1], null);
+  const m = await eventually(() => ch.get(q), 'the message again');
+  assert.strictEqual(m.fields.redelivered, true);
+  ch.ack(got[0]);
+  ch.ack(m);
+  assert.strictEqual((await ch.checkQueue(q)).messageCount, 0);
+});
+
+test('consumer time-out: of a message from get, the channel is closed with 406', async (s) => {
+  const ch = await s.channel(), q = s.name();
+  await ch.assertQueue(q, {arguments: {'x-consumer-timeout': 500}});
+  ch.sendToQueue(q, Buffer.from('slow'));
+  await eventually(() => ch.get(q), 'the message');
   const e = await bounded(ch.failed, 'the time-out');
   assert.strictEqual(e.code, 406);
-  const m = await (await s.channel()).get(q);
-  assert.strictEqual(m.fields.redelivered, true);
+  assert.match(e.message, /delivery acknowledgement on channel 1 timed out/);
 });

@@ -31,7 +31,7 @@ type topicPermission struct {
 type pattern struct {
 	source string
 	every  bool // matches every name: what nearly all permissions are
-	regexp *regexp.Regexp
+	regexp *namePattern
 	known  map[string]bool // outcomes for names that were published to (not observable)
 }
 
@@ -49,11 +49,11 @@ func newPattern(source string) (pattern, *refusal) {
 	if len(source) > PatternBytesMax {
 		return p, refuse(PreconditionFailed, "a regular expression of %d bytes, at most %d are allowed", len(source), PatternBytesMax)
 	}
-	re, err := regexp.Compile(source)
+	compiled, err := compilePattern(source)
 	if err != nil {
 		return p, refuse(PreconditionFailed, "invalid regular expression '%s': %v", source, err)
 	}
-	p.regexp = re
+	p.regexp = &compiled
 	return p, nil
 }
 
@@ -64,7 +64,7 @@ func (p *pattern) matches(name string) bool {
 	case p.regexp == nil:
 		return name == ""
 	}
-	return p.regexp.MatchString(name)
+	return p.regexp.matches(name)
 }
 
 // matchesAgain is matches for the few names that are asked for with each publish: it remembers. Apply alone calls it, never a view.

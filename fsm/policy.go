@@ -219,8 +219,15 @@ func (s *State) policyChanged(v *vhost, old, successor *policy) {
 		}
 	}
 	var retimed []*queue
+	known := make(map[effectiveKey]queueArguments) // most queues have the arguments of many others
 	for _, q := range sortBySerial(queues) {
-		if s.reconfigure(q) {
+		key := effectiveKey{string(q.arguments), q.policies}
+		args, ok := known[key]
+		if !ok {
+			args = q.effective()
+			known[key] = args
+		}
+		if s.reconfigure(q, args) {
 			retimed = append(retimed, q)
 		}
 	}
@@ -232,6 +239,12 @@ func (s *State) policyChanged(v *vhost, old, successor *policy) {
 		}
 	}
 	s.topologyChanged() // alternate exchanges may have changed
+}
+
+// effectiveKey is all that effective arguments depend on.
+type effectiveKey struct {
+	arguments string
+	policies  [policyFlavours]*policy
 }
 
 // subject is what a queue is to policies. Classic and quorum queues are the same queue, but for what they are called.
@@ -267,11 +280,10 @@ func (x *exchange) reconfigure() {
 	x.alternate.name, x.alternate.set = alternateOf(arguments)
 }
 
-// reconfigure follows a change of what governs a queue: what its arguments mean from now on holds for what is in it too. It reports whether what is held
-// may be overdue.
-func (s *State) reconfigure(q *queue) (retimed bool) {
+// reconfigure gives a queue other effective arguments, which hold for what is in it too. It reports whether what is held may be overdue.
+func (s *State) reconfigure(q *queue, args queueArguments) (retimed bool) {
 	old := q.args
-	q.args = q.effective()
+	q.args = args
 	s.wake(q) // its limit may be lower
 	if q.args.expires != old.expires {
 		s.changeLease(q)

@@ -8,7 +8,7 @@ import (
 	"github.com/triagemq/triagemq/fsm/content"
 )
 
-// BenchmarkPutPolicy puts and deletes a policy where there are 50,000 queues, each with arguments of its own, of which it concerns all, one or none.
+// BenchmarkPutPolicy puts a policy where there are 50,000 queues with arguments, of which it concerns all, one or none.
 //
 //	go test ./fsm -run xxx -bench Policy
 func BenchmarkPutPolicy(b *testing.B) {

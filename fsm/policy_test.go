@@ -47,6 +47,17 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+// Permissions have the same patterns, but that an empty one matches the empty name alone.
+func TestPermissionPatterns(t *testing.T) {
+	p, r := newPattern(`^(?!secret\.).*`)
+	if r != nil || !p.matches("q") || p.matches("secret.q") {
+		t.Errorf("lookahead in a permission: %v", r)
+	}
+	if p, _ := newPattern(""); p.matches("q") || !p.matches("") {
+		t.Error("the empty pattern matches a name")
+	}
+}
+
 // Of a queue's own argument, a policy's and an operator policy's value of each key.
 func TestEffectiveArguments(t *testing.T) {
 	for _, c := range []struct{ own, user, operator, want string }{

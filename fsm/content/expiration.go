@@ -26,7 +26,7 @@ func ExpirationMillis(b []byte) (millis int64, fault string) {
 	case b[0] == '-' && millis > 0:
 		return 0, "{value_negative," + string(number) + "}"
 	case millis > expirationMillisMax:
-		return 0, "{value_too_big," + string(number) + "}"
+		return 0, "{value_too_large," + string(number) + "}"
 	}
 	return millis, ""
 }

@@ -15,6 +15,7 @@ type ExchangeView struct {
 	Arguments                     []byte // encoded table; not to be changed
 	Delayed                       int    // messages that wait in it
 	Meter                         MeterView
+	Policy                        AppliedPolicy
 }
 
 // Exchanges lists the exchanges of a virtual host by name ("" = all, by virtual host and name), the default ones included.
@@ -58,6 +59,7 @@ func (x *exchange) view() ExchangeView {
 	view := ExchangeView{
 		VHost: x.vhost.name, Name: x.name, Type: x.typeName(), Serial: x.serial,
 		Durable: x.durable, AutoDelete: x.autoDelete, Internal: x.internal, Arguments: x.arguments, Meter: x.meter.view(),
+		Policy: x.applied(),
 	}
 	if x.delayed != nil {
 		view.Delayed = x.delayed.messages.Delayed()

@@ -56,6 +56,17 @@ func forPolicymakers(r *request) error {
 	return nil
 }
 
+// vhostForAdministrators also wants the virtual host to be there.
+func vhostForAdministrators(r *request) error {
+	if err := forAdministrators(r); err != nil {
+		return err
+	}
+	if !r.vhostExists(r.vhost()) {
+		return notFound()
+	}
+	return nil
+}
+
 // forSelf lets users ask about themselves, and administrators about everybody.
 func forSelf(r *request) error {
 	if r.args["user"] == r.who.User {
@@ -101,7 +112,7 @@ func inVHost(r *request) error {
 }
 
 func (r *request) vhostExists(name string) (exists bool) {
-	r.view(func(s *fsm.State) { _, exists = s.Exchange(name, "") })
+	_, exists = r.server.broker.VHost(name)
 	return exists
 }
 
@@ -116,4 +127,14 @@ func (r *request) visible() []string {
 }
 
 // mayEnter tells whether the user has permissions in a virtual host.
-func (r *request) mayEnter(string) bool { return true }
+func (r *request) mayEnter(vhost string) bool {
+	if r.entered == nil {
+		r.entered = map[string]bool{}
+		for _, p := range r.server.broker.Permissions() {
+			if p.User == r.who.User {
+				r.entered[p.VHost] = true
+			}
+		}
+	}
+	return r.entered[vhost]
+}

@@ -167,17 +167,21 @@ func TestHealthChecks(t *testing.T) {
 	})
 }
 
-// TestGolden compares one of each resource, so that a field that clients require cannot get lost unseen.
-func TestGolden(t *testing.T) {
-	s, n := startNode(t)
-	details := content.Table{
+// worker is a connection as the AMQP door describes it.
+func worker() content.Table {
+	return content.Table{
 		{Name: "protocol", Value: "AMQP 0-9-1"}, {Name: "peer_host", Value: "127.0.0.1"}, {Name: "peer_port", Value: int64(50000)},
 		{Name: "host", Value: "127.0.0.1"}, {Name: "port", Value: int64(5672)}, {Name: "ssl", Value: false}, {Name: "auth_mechanism", Value: "PLAIN"},
 		{Name: "channel_max", Value: int64(2047)}, {Name: "frame_max", Value: int64(131072)}, {Name: "timeout", Value: int64(60)},
 		{Name: "connected_at", Value: int64(1700000000000)},
 		{Name: "client_properties", Value: content.Table{{Name: "connection_name", Value: "worker"}, {Name: "product", Value: "test"}}},
 	}
-	c := openClient(t, n, broker.SessionSpec{VHost: "/", User: "guest", Name: "worker", Details: details.Append(nil)})
+}
+
+// TestGolden compares one of each resource, so that a field that clients require cannot get lost unseen.
+func TestGolden(t *testing.T) {
+	s, n := startNode(t)
+	c := openClient(t, n, broker.SessionSpec{VHost: "/", User: "guest", Name: "worker", Details: worker().Append(nil)})
 	c.must(func(ref fsm.Ref) fsm.Command {
 		return &fsm.DeclareQueue{Ref: ref, Name: "q", Exclusive: true, Arguments: content.Table{{Name: "x-max-priority", Value: int64(5)}}.Append(nil)}
 	})

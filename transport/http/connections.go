@@ -2,11 +2,14 @@ package http
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/triagemq/triagemq/broker"
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/fsm/content"
 )
@@ -162,6 +165,45 @@ func (r *request) theConnection() (connection, error) {
 		return connection{}, notFound()
 	}
 	return found[0], nil
+}
+
+// closedByOperator is what clients are told where the operator says nothing.
+const closedByOperator = "Closed via management plugin"
+
+// closeConnections ends connections; those that end meanwhile need no more.
+func (r *request) closeConnections(connections []connection) (response, error) {
+	reason := cmp.Or(r.http.Header.Get("X-Reason"), closedByOperator)
+	if len(reason) > reasonBytesMax {
+		reason = strings.ToValidUTF8(reason[:reasonBytesMax], "")
+	}
+	ctx, cancel := r.bounded()
+	defer cancel()
+	for _, c := range connections {
+		var refusal *broker.Refusal
+		err := r.server.broker.EndSession(ctx, c.Origin, c.Conn, reason)
+		if err != nil && !(errors.As(err, &refusal) && refusal.Code == fsm.NotFound) {
+			return response{}, err
+		}
+	}
+	return noContent()
+}
+
+// reasonBytesMax leaves room for "CONNECTION_FORCED - " in a reply text of AMQP.
+const reasonBytesMax = 200
+
+func (r *request) deleteConnection() (response, error) {
+	c, err := r.theConnection()
+	if err != nil {
+		return response{}, err
+	}
+	if !r.isAdministrator() && c.User != r.who.User {
+		return response{}, notAuthorised("Not administrator user")
+	}
+	return r.closeConnections([]connection{c})
+}
+
+func (r *request) deleteUserConnections() (response, error) {
+	return r.closeConnections(r.connections(func(c *connection) bool { return c.User == r.args["user"] }))
 }
 
 func (r *request) getConnection() (response, error) {

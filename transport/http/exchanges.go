@@ -32,7 +32,7 @@ func (r *request) exchange(x *fsm.ExchangeView) object {
 		{"auto_delete", x.AutoDelete},
 		{"internal", x.Internal},
 		{"arguments", tableJSON(x.Arguments)},
-		{"policy", nil},
+		{"policy", orNull(x.Policy.Policy)},
 	}
 	if x.Meter.LastMillis != 0 {
 		rates := r.server.broker.Rates().Of(x.Serial)

@@ -45,6 +45,8 @@ func failureOf(err error) *failure {
 		return f
 	case errors.As(err, &refusal):
 		return refused(refusal)
+	case errors.Is(err, broker.ErrInvalid):
+		return badRequest(err.Error())
 	case errors.Is(err, broker.ErrBusy):
 		return unavailable("too many calls are under way at this node")
 	case errors.Is(err, broker.ErrNotAccepting):

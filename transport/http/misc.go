@@ -1,7 +1,5 @@
 package http
 
-import nethttp "net/http"
-
 // What RabbitMQ has and is either constant here or not there.
 
 func (r *request) extensions() (response, error) { return ok([]object{}) }
@@ -50,7 +48,3 @@ func (r *request) none() (response, error) { return r.list(nil) }
 
 // rebalance is accepted: every node has every queue, and one leads them all.
 func (r *request) rebalance() (response, error) { return noContent() }
-
-func (r *request) notThere() (response, error) {
-	return response{}, &failure{status: nethttp.StatusNotFound, name: "Object Not Found", reason: "Not Found"}
-}

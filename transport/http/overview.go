@@ -127,13 +127,6 @@ func churnObject(n fsm.Churn, rates broker.ChurnRates) object {
 	return o
 }
 
-// clusterNameDefault is the cluster's name until somebody gives it one.
-const clusterNameDefault = "triagemq"
-
-func (r *request) clusterName() string { return clusterNameDefault }
-
-func (r *request) getClusterName() (response, error) { return ok(object{{"name", r.clusterName()}}) }
-
 func (r *request) whoami() (response, error) {
 	tags := r.who.Tags
 	if tags == nil {

@@ -86,11 +86,13 @@ func (r *request) queueBasics(q *fsm.QueueDetail, where *replicas) object {
 		{"online", where.online},
 		{"state", "running"},
 	}
-	return append(o, policyFields()...)
+	return append(o, policyFields(&q.Policy)...)
 }
 
-func policyFields() object {
-	return object{{"policy", nil}, {"operator_policy", nil}, {"effective_policy_definition", object{}}}
+func policyFields(p *fsm.AppliedPolicy) object {
+	return object{
+		{"policy", orNull(p.Policy)}, {"operator_policy", orNull(p.OperatorPolicy)}, {"effective_policy_definition", tableJSON(p.Definition)},
+	}
 }
 
 // orNull is null for what is not there.

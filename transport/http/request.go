@@ -20,11 +20,12 @@ const bodyBytesMax = 64 << 20
 
 // request is one call of the management API.
 type request struct {
-	server *Server
-	http   *nethttp.Request
-	args   map[string]string // of the path
-	query  url.Values
-	who    broker.Identity
+	server  *Server
+	http    *nethttp.Request
+	args    map[string]string // of the path
+	query   url.Values
+	who     broker.Identity
+	entered map[string]bool // virtual hosts in which the user has permissions; nil: not asked yet
 }
 
 func (r *request) ctx() context.Context { return r.http.Context() }

@@ -40,6 +40,29 @@ type Broker interface {
 	Consumers(vhost string) []fsm.ConsumerView
 	Sessions() []fsm.SessionView
 	Channels(sessions []fsm.SessionView) []fsm.ChannelView
+	Users() []fsm.UserView
+	User(name string) (fsm.UserView, bool)
+	PutUser(ctx context.Context, u broker.UserSpec) error
+	DeleteUser(ctx context.Context, name string) error
+	PutUserLimits(ctx context.Context, user string, connectionsMax, channelsMax int64) error
+	Permissions() []fsm.PermissionView
+	PutPermission(ctx context.Context, p fsm.PermissionView) error
+	DeletePermission(ctx context.Context, vhost, user string) error
+	TopicPermissions() []fsm.TopicPermissionView
+	PutTopicPermission(ctx context.Context, p fsm.TopicPermissionView) error
+	DeleteTopicPermission(ctx context.Context, vhost, user, exchange string) error
+	DeleteTopicPermissions(ctx context.Context, vhost, user string) error
+	VHosts() []fsm.VHostView
+	VHost(name string) (fsm.VHostView, bool)
+	PutVHost(ctx context.Context, v broker.VHostSpec) error
+	DeleteVHost(ctx context.Context, name string) error
+	PutVHostLimits(ctx context.Context, vhost string, connectionsMax, queuesMax int64) error
+	EndSession(ctx context.Context, origin fsm.Origin, conn uint32, reason string) error
+	Policies(vhost string, operator bool) []fsm.PolicyView
+	Policy(vhost, name string, operator bool) (fsm.PolicyView, bool)
+	Parameters(vhost, component string) []fsm.ParameterView
+	GlobalParameters() []fsm.ParameterView
+	Parameter(vhost, component, name string) (fsm.ParameterView, bool)
 	Rates() *broker.RateTable
 	OwnDetails() broker.NodeDetails
 	Details(ctx context.Context) []broker.NodeDetails

@@ -179,6 +179,27 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+// TestStaleReturnedAreBounded: taking the front leaves fewer nodes, so that those left behind may be too many without a new one.
+func TestStaleReturnedAreBounded(t *testing.T) {
+	s := New(HeapChunks{})
+	q := s.Queue(1)
+	var entries []Entry
+	for i := range uint64(4) {
+		push(s, q, i+1, 0)
+		e, _ := q.Take(Hold{Channel: 1, Tag: i + 1, Delivery: i + 1})
+		entries = append(entries, e)
+	}
+	for _, e := range entries {
+		q.Return(e, ReturnFailed)
+	}
+	q.Remove(entries[2])
+	q.Remove(entries[3])
+	q.Take(Hold{Channel: 1, Tag: 5, Delivery: 5})
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestMisuse(t *testing.T) {
 	s := New(HeapChunks{})
 	q, other := s.Queue(1), s.Queue(2)

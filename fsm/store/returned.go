@@ -56,6 +56,9 @@ func (h *returned) remove(q *Queue, e Entry) {
 		h.pop()
 		h.stale--
 	}
+	if h.stale > len(h.nodes)/2 { // of those that are left, too many may be stale
+		h.sweep(q)
+	}
 }
 
 func (h *returned) pop() {

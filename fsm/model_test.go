@@ -17,7 +17,22 @@ type queueModel struct {
 	dead     map[string]bool // what was dead-lettered
 	held     map[uint64]modelHold
 	failures map[string]int
-	limit    int // of failures; rejects and what exceeds it are dead-lettered. -1: rejects drop
+	limit    int // of failures; rejects, what exceeds it and what expires are dead-lettered. -1: they drop
+
+	nowMillis   int64
+	expires     map[string]int64 // of messages with a time to live
+	retryMillis int64            // times failures: the wait before a failed message is ready again
+	notBefore   map[string]int64 // of messages that wait, or did
+}
+
+// pass lets what has expired go, which is what nobody holds.
+func (m *queueModel) pass() {
+	for body := range m.ready {
+		if expires := m.expires[body]; expires != 0 && expires <= m.nowMillis {
+			delete(m.ready, body)
+			m.rejected(body)
+		}
+	}
 }
 
 // modelHold is a delivery. What a queue that was deleted since left held is no body's.
@@ -51,6 +66,7 @@ func (m *queueModel) failed(body string) {
 		return
 	}
 	m.ready[body] = true
+	m.notBefore[body] = m.nowMillis + m.retryMillis*int64(m.failures[body])
 }
 
 // timedOut is the consumer's cancellation: what it held is returned, and counts as a failure for the message that was held longest.
@@ -88,8 +104,10 @@ func newModelRun(t *testing.T, seed uint64) *modelRun {
 	r := &modelRun{driver: newDriver(t), random: rand.New(rand.NewPCG(seed, 1)), channel: driverChannel}
 	r.model = queueModel{
 		ready: map[string]bool{}, dead: map[string]bool{}, held: map[uint64]modelHold{}, failures: map[string]int{}, limit: int(seed%3) - 1,
+		expires: map[string]int64{}, notBefore: map[string]int64{}, retryMillis: int64(seed/3%3) * 50,
 	}
-	arguments := content.Table{{Name: argConsumerTimeout, Value: int32(0)}}
+	arguments := content.Table{{Name: argConsumerTimeout, Value: int32(0)}, {Name: argDelayedRetry, Value: "failed"},
+		{Name: argDelayedRetryMin, Value: r.model.retryMillis}}
 	if r.model.limit >= 0 {
 		arguments = append(arguments, content.Field{Name: argDeadExchange, Value: ""}, content.Field{Name: argDeadKey, Value: "dead"},
 			content.Field{Name: argDeliveryLimit, Value: int32(r.model.limit)})
@@ -102,43 +120,71 @@ func newModelRun(t *testing.T, seed uint64) *modelRun {
 
 func TestQueueAgainstModel(t *testing.T) {
 	for seed := range uint64(400) {
-		r := newModelRun(t, seed)
-		for step := range 150 {
-			r.step()
-			if err := r.state.Check(); err != nil {
-				t.Fatalf("seed %d, step %d: %v", seed, step, err)
-			}
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { runAgainstModel(t, seed) })
+	}
+}
+
+func runAgainstModel(t *testing.T, seed uint64) {
+	r := newModelRun(t, seed)
+	for step := range 150 {
+		r.step()
+		if err := r.state.Check(); err != nil {
+			t.Fatalf("seed %d, step %d: %v", seed, step, err)
 		}
-		r.nextIncarnation()
-		for len(r.state.remainders) > 0 {
+	}
+	r.nextIncarnation()
+	for range 2 { // what a remainder gives back in the first round may wait for the second
+		r.tickOnce(10_000)
+		for r.isDue() {
 			r.tickOnce(0)
 		}
-		r.drainAndCompare(seed, "q", r.model.ready)
-		r.drainAndCompare(seed, "dead", r.model.dead)
 	}
+	r.drainAndCompare(seed, "q", r.model.ready)
+	r.drainAndCompare(seed, "dead", r.model.dead)
+}
+
+// isDue tells whether a Tick would do something now.
+func (r *modelRun) isDue() bool {
+	millis, ok := r.state.NextDeadline()
+	return ok && millis <= r.nowMillis
 }
 
 // do applies commands and follows what they deliver.
 func (r *modelRun) do(commands ...Command) {
 	r.t.Helper()
+	r.model.pass()
 	r.apply(commands...)
 	r.follow()
 }
 
 func (r *modelRun) tickOnce(laterMillis int64) {
 	r.nowMillis += laterMillis
+	r.model.nowMillis = r.nowMillis
+	r.model.pass()
 	r.tick()
 	r.follow()
 }
 
 func (r *modelRun) follow() {
 	r.t.Helper()
-	for _, e := range r.effects {
+	r.followAll(r.effects)
+	r.model.pass()
+}
+
+func (r *modelRun) followAll(effects []Effect) {
+	r.t.Helper()
+	for _, e := range effects {
 		switch e.Kind {
 		case Delivered:
+			if e.Ref != r.channel {
+				continue // before the channel was closed, which gave it back
+			}
 			body := string(e.Body)
 			if !r.model.ready[body] {
 				r.t.Fatalf("message %s is delivered and should not be there", body)
+			}
+			if r.model.notBefore[body] > r.nowMillis {
+				r.t.Fatalf("message %s is delivered %d ms early", body, r.model.notBefore[body]-r.nowMillis)
 			}
 			delete(r.model.ready, body)
 			r.model.held[e.Tag] = modelHold{body, !e.Get}
@@ -148,6 +194,18 @@ func (r *modelRun) follow() {
 			r.t.Fatalf("%v failed: %s", e.Command, e.Text)
 		}
 	}
+}
+
+// reply finds the reply to the only command of an entry. What is due when the entry begins may have made room for deliveries before it.
+func (r *modelRun) reply(command CommandKind) (at int, reply Effect) {
+	r.t.Helper()
+	for i, e := range r.effects {
+		if e.Command == command {
+			return i, e
+		}
+	}
+	r.t.Fatalf("%v has no reply: %+v", command, r.effects)
+	return 0, Effect{}
 }
 
 func (r *modelRun) step() {
@@ -186,8 +244,15 @@ func (r *modelRun) publish(n int) {
 		r.published++
 		body := fmt.Sprint(r.published)
 		r.model.ready[body] = true
+		properties := content.Properties{}
+		if r.random.IntN(3) == 0 {
+			ttlMillis := int64(1 + r.random.IntN(300))
+			properties.Has, properties.Expiration = content.HasExpiration, fmt.Sprint(ttlMillis)
+			r.model.expires[body] = r.nowMillis + ttlMillis
+		}
 		priority := uint8(r.random.IntN(3))
-		commands = append(commands, &Publish{Ref: r.channel, RoutingKey: []byte("q"), Priority: priority, Properties: []byte{0, 0}, Body: []byte(body)})
+		commands = append(commands,
+			&Publish{Ref: r.channel, RoutingKey: []byte("q"), Priority: priority, Properties: properties.Append(nil), Body: []byte(body)})
 	}
 	r.do(commands...)
 }
@@ -220,7 +285,7 @@ func (r *modelRun) transaction() {
 	at := r.random.IntN(len(commands))
 	commands[at], commands[len(commands)-1] = commands[len(commands)-1], commands[at]
 	r.apply(&Tx{Ref: r.channel, Commands: slices.Concat(commands...)})
-	if r.effects[0].Kind != ChannelFailed {
+	if _, reply := r.reply(KindTx); reply.Kind != ChannelFailed {
 		r.t.Fatalf("a transaction with an unknown tag has the effects %+v", r.effects)
 	}
 	r.nextIncarnation()
@@ -228,8 +293,8 @@ func (r *modelRun) transaction() {
 
 func (r *modelRun) get() {
 	r.do(&Get{Ref: r.channel, Queue: "q"})
-	if r.effects[0].Empty {
-		r.counted("an empty get", 0)
+	if _, reply := r.reply(KindGet); reply.Empty {
+		r.counted("an empty get", r.queue("q").Delayed)
 	}
 }
 
@@ -274,10 +339,14 @@ func (r *modelRun) settle() {
 
 func (r *modelRun) purge() {
 	returning := r.returning()
+	overdue := r.overdue()
 	r.apply(&PurgeQueue{Ref: r.channel, Name: "q"})
-	r.counted("purge", int(r.effects[0].Count))
+	r.forget(overdue)
+	at, reply := r.reply(KindPurgeQueue)
+	r.followAll(r.effects[:at])
+	r.counted("purge", int(reply.Count))
 	maps.DeleteFunc(r.model.ready, func(body string, _ bool) bool { return !returning[body] })
-	r.follow()
+	r.followAll(r.effects[at:])
 }
 
 // replaceQueue deletes the queue and declares it again. What a remainder still had to give back to it goes with it, and is dead-lettered no more.
@@ -285,13 +354,54 @@ func (r *modelRun) replaceQueue() {
 	for body := range r.returning() {
 		delete(r.model.dead, body)
 	}
+	overdue := r.overdue()
 	clear(r.model.ready)
 	for tag, h := range r.model.held {
 		r.model.held[tag] = modelHold{"", h.byConsumer}
 	}
 	r.apply(&DeleteQueue{Ref: r.channel, Name: "q"}, &DeclareQueue{Ref: r.channel, Name: "q", Arguments: r.arguments})
+	r.forget(overdue)
+	for _, e := range r.effects {
+		if e.Kind == Delivered {
+			r.model.held[e.Tag] = modelHold{}
+		}
+	}
 	for tag := range r.model.held {
 		r.model.held[tag] = modelHold{}
+	}
+}
+
+// overdue lists what has expired and is still there, because it is more than an entry removes or is still coming back.
+func (r *modelRun) overdue() (bodies []string) {
+	list := func(_ store.Entry, info store.Info) bool {
+		if info.ExpiresMillis != 0 && info.ExpiresMillis <= r.nowMillis {
+			bodies = append(bodies, string(r.state.store.Content(info.Message).Body))
+		}
+		return true
+	}
+	for _, p := range r.state.vhosts["/"].queues["q"].parts {
+		if !p.draining {
+			p.messages.Each(list)
+			p.messages.EachDelayed(list)
+		}
+		for _, e := range p.parked {
+			list(e.entry, r.state.store.Info(e.entry))
+		}
+	}
+	return bodies
+}
+
+// forget follows the emptying of the queue: what was overdue and was not dead-lettered by then went with the rest.
+func (r *modelRun) forget(overdue []string) {
+	dead := map[string]bool{}
+	r.state.vhosts["/"].queues["dead"].newest().messages.Each(func(_ store.Entry, info store.Info) bool {
+		dead[string(r.state.store.Content(info.Message).Body)] = true
+		return true
+	})
+	for _, body := range overdue {
+		if !dead[body] {
+			delete(r.model.dead, body)
+		}
 	}
 }
 
@@ -326,7 +436,7 @@ func (r *modelRun) nextIncarnation() {
 // counted compares a number of messages once no work is left over.
 func (r *modelRun) counted(what string, n int) {
 	r.t.Helper()
-	if len(r.state.remainders) == 0 && n != len(r.model.ready) {
+	if !r.isDue() && n != len(r.model.ready) {
 		r.t.Fatalf("%s counts %d messages, %d should be there", what, n, len(r.model.ready))
 	}
 }

@@ -36,7 +36,8 @@ type Config struct {
 	// should end the process; the node serves nobody afterwards.
 	Fatal func(error)
 
-	hashIterations int // of the first user's password and of those that are compared with nothing
+	firstUser      bool // the leader makes the first user; a test whose steps are all its own does without
+	hashIterations int  // of the first user's password and of those that are compared with nothing
 
 	CheckState bool // verify every invariant of the state after each entry; slow
 }
@@ -49,7 +50,7 @@ const pendingShareMin = 64 << 10
 func Default() Config {
 	return Config{
 		Name: "n1", Version: "0.0.0",
-		DefaultUser: "guest", DefaultPass: "guest", hashIterations: hashIterations,
+		DefaultUser: "guest", DefaultPass: "guest", firstUser: true, hashIterations: hashIterations,
 		MemoryWatermarkBytes: MemoryShareBytes(0.6), DiskFreeLowBytes: 512 << 20,
 		WindowBytes: 4 << 20, PendingBytesPerConn: 1 << 20, PendingBytesTotal: 256 << 20,
 		Chunks: store.HeapChunks{}, Clock: SystemClock{}, Logger: hclog.NewNullLogger(),

@@ -68,7 +68,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, logger: cfg.Logger, attached: make(chan struct{}), sessions: map[uint32]*Session{},
-		started: time.Now(), live: newGate(false), hasUsers: newGate(false), accepting: newGate(false), ended: make(chan struct{}, 1), gone: make(chan struct{}),
+		started: time.Now(), live: newGate(false), hasUsers: newGate(!cfg.firstUser), accepting: newGate(false), ended: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 	n.pipe = newPipeline(&cfg, n.watch.now)
 	n.flow = newFlow()
@@ -98,7 +98,9 @@ func (n *Node) Run(ctx context.Context, log Log) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { n.send(ctx) })
 	parts.Go(func() { n.sample(ctx) })
-	parts.Go(func() { n.makeFirstUser(ctx) })
+	if n.cfg.firstUser {
+		parts.Go(func() { n.makeFirstUser(ctx) })
+	}
 	parts.Go(func() { n.sampleRates(ctx) })
 	err := n.keepOrigin(ctx)
 	cancel()

@@ -249,7 +249,7 @@ func newWalk(t testing.TB, seed uint64, mutant string) *walk {
 		rng: rand.New(rand.NewPCG(seed, 1)), stops: map[int]chan struct{}{}, twin: map[string]*fsm.OriginInfo{},
 		due: map[int]int{}, applied: map[int]int{}, closings: map[int]int{},
 	}
-	w.c = newMemCluster(t, 3, memConfig)
+	w.c = newMemCluster(t, 3, walkConfig)
 	w.c.mutant, w.c.onCommit = mutant, w.committed
 	for range 4 {
 		w.clients = append(w.clients, &walkClient{w: w, left: 12})
@@ -504,6 +504,13 @@ func (w *walk) stuck() string {
 		}
 	}
 	return ""
+}
+
+// walkConfig leaves every step to the walk: a seed must give the same walk again.
+func walkConfig(i int) Config {
+	cfg := memConfig(i)
+	cfg.firstUser = false
+	return cfg
 }
 
 // run is a whole walk; it returns what went wrong.

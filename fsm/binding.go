@@ -127,6 +127,9 @@ func (s *State) bindingEnds(ses *session, c *Unbind) (source *exchange, dest tar
 	if c.Source == "" || c.ToExchange && c.Destination == "" {
 		return nil, target{}, onDefaultExchange()
 	}
+	if r = ses.mayBind(c); r != nil {
+		return nil, target{}, r
+	}
 	if source = v.exchanges[c.Source]; source == nil {
 		return nil, target{}, noExchange(c.Source, v)
 	}
@@ -139,6 +142,22 @@ func (s *State) bindingEnds(ses *session, c *Unbind) (source *exchange, dest tar
 		return nil, target{}, r
 	}
 	return source, dest, nil
+}
+
+// mayBind checks what binding and unbinding need: to write to the destination and to read from the source.
+func (ses *session) mayBind(c *Unbind) (r *refusal) {
+	if c.ToExchange {
+		r = ses.mayExchange(write, c.Destination)
+	} else {
+		r = ses.mayQueue(write, c.Destination)
+	}
+	if r == nil {
+		r = ses.mayExchange(read, c.Source)
+	}
+	if source := ses.vhost.exchanges[c.Source]; r == nil && source != nil {
+		r = ses.mayTopic(read, source, c.Key)
+	}
+	return r
 }
 
 func (s *State) addBinding(b *binding) {

@@ -64,6 +64,11 @@ func (s *State) openChannel(o *origin, ref Ref) {
 		s.removeConsumers(old)
 		s.endChannel(old, store.ReturnConnection)
 	}
+	if u := ses.account; u != nil && reached(u.channelsMax, u.channels) {
+		s.failSession(ses, KindOpenChannel, refuse(NotAllowed, "number of channels opened for user '%s' has reached the maximum allowed user limit of (%d)",
+			u.name, u.channelsMax))
+		return
+	}
 	ch := &channel{serial: s.nextSerial(), session: ses, number: ref.Channel, incarnation: ref.Incarnation}
 	ses.channels[ch.number] = ch
 	ses.countChannels(1)

@@ -122,7 +122,7 @@ func (c *consumer) attach() {
 }
 
 func (ch *channel) checkConsume(c *Consume) (q *queue, timeoutMillis, priority int64, r *refusal) {
-	if q, r = ch.session.queue(c.Queue); r != nil {
+	if q, r = ch.session.queueFor(read, c.Queue); r != nil {
 		return nil, 0, 0, r
 	}
 	label := queueLabel(q.name, q.vhost)

@@ -98,7 +98,7 @@ func (s *State) emitMessage(ch *channel, e Effect, info *store.Info) {
 
 // get is basic.get.
 func (s *State) get(ch *channel, c *Get) *refusal {
-	q, r := ch.session.queue(c.Queue)
+	q, r := ch.session.queueFor(read, c.Queue)
 	if r != nil {
 		return r
 	}

@@ -83,7 +83,7 @@ func alternateOf(arguments content.Table) (name string, ok bool) {
 
 func (s *State) declareExchange(ch *channel, c *DeclareExchange) *refusal {
 	c.Name = withoutLineBreaks(c.Name)
-	_, r := s.checkDeclareExchange(ch.session.vhost, c)
+	_, r := ch.session.checkDeclareExchange(c)
 	if r != nil {
 		return r
 	}
@@ -104,7 +104,8 @@ func (s *State) declareExchange(ch *channel, c *DeclareExchange) *refusal {
 }
 
 // checkDeclareExchange decides a declaration without changing anything; x is nil where the exchange would be created.
-func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange, r *refusal) {
+func (ses *session) checkDeclareExchange(c *DeclareExchange) (x *exchange, r *refusal) {
+	v := ses.vhost
 	if c.Name == "" {
 		return nil, onDefaultExchange()
 	}
@@ -117,6 +118,9 @@ func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange,
 	}
 	if _, ok := exchangeKinds[c.Type]; !ok && c.Type != delayedExchangeType {
 		return nil, refuse(PreconditionFailed, "unknown exchange type '%s'", c.Type)
+	}
+	if r := ses.mayExchange(configure, c.Name); r != nil {
+		return nil, r
 	}
 	label := exchangeLabel(c.Name, v)
 	if r := checkUnsupported(unsupportedExchangeArguments[:], tableOf(c.Arguments), label); r != nil {
@@ -131,7 +135,7 @@ func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange,
 				return nil, r
 			}
 		}
-		return nil, checkAlternate(tableOf(c.Arguments), label)
+		return nil, ses.checkAlternate(tableOf(c.Arguments), c.Name)
 	}
 	if is := x.typeName(); c.Type != is {
 		return nil, inequivalent("type", label, "'"+c.Type+"'", "'"+is+"'")
@@ -146,12 +150,20 @@ func (s *State) checkDeclareExchange(v *vhost, c *DeclareExchange) (x *exchange,
 	return x, equivalentArguments(comparedExchangeArguments[:], tableOf(x.arguments), tableOf(c.Arguments), label)
 }
 
-func checkAlternate(arguments content.Table, label string) *refusal {
+// checkAlternate checks the alternate exchange of a new one: what is unroutable is read from the one and written to the other.
+func (ses *session) checkAlternate(arguments content.Table, name string) *refusal {
 	v, there := arguments.Get(argAlternate)
-	if _, isText := v.(string); there && !isText {
-		return invalidNameType(v, argAlternate, label)
+	alternate, isText := v.(string)
+	switch {
+	case !there:
+		return nil
+	case !isText:
+		return invalidNameType(v, argAlternate, exchangeLabel(name, ses.vhost))
 	}
-	return nil
+	if r := ses.mayExchange(read, name); r != nil {
+		return r
+	}
+	return ses.mayExchange(write, alternate)
 }
 
 func checkUnsupported(names []string, t content.Table, label string) *refusal {
@@ -189,11 +201,16 @@ func firstInequivalent(label string, properties [3]boolProperty) *refusal {
 func (s *State) deleteExchange(ch *channel, c *DeleteExchange) *refusal {
 	c.Name = withoutLineBreaks(c.Name)
 	v := ch.session.vhost
-	switch x := v.exchanges[c.Name]; {
+	switch {
 	case c.Name == "":
 		return onDefaultExchange()
 	case strings.HasPrefix(c.Name, "amq."):
 		return refuse(AccessRefused, "deletion of system %s not allowed", exchangeLabel(c.Name, v))
+	}
+	if r := ch.session.mayExchange(configure, c.Name); r != nil {
+		return r
+	}
+	switch x := v.exchanges[c.Name]; {
 	case x == nil:
 	case c.IfUnused && len(x.out) > 0:
 		return refuse(PreconditionFailed, "%s in use", exchangeLabel(c.Name, v))

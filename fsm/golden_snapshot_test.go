@@ -20,7 +20,7 @@ var goldenSnapshotScript = [][]string{
 	{"declare-exchange 1.1 topic type=topic", "declare-exchange 1.1 inner internal auto-delete type=headers args={comment=x}", "bind-exchange 1.1 inner source=topic key=a.#"},
 	{"declare-queue 1.1 q args={x-max-priority=9,x-dead-letter-exchange=topic}", "declare-queue 1.1 mine exclusive auto-delete", "bind 1.1 q source=inner args={x-match=any,h=1}",
 		"bind 1.1 mine source=topic key=*", "declare-queue 2.1 bq"},
-	{"publish 1.1 exchange=topic key=a body=shared headers={h=1}", "publish 1.1 key=q body=plain priority=4", "publish 1.1 key=q body=more-{i} times=4", "publish 2.1 key=q body=team"},
+	{"publish 1.1 exchange=topic key=a body=shared headers={h=1}", "publish 1.1 key=q body=plain priority=4", "publish 1.1 key=q body=more-{i} times=4", "publish 2.1 key=bq body=team"},
 	{"qos 1.2 count=3", "qos 1.2 count=9 global", "consume 1.2 q tag=c args={x-priority=-2,x-consumer-timeout=60000}", "consume 1.2 mine tag=only exclusive no-ack messages=0"},
 	{"nack 1.2 tag=1 requeue", "get 1.1 q", "declare-queue 1.1 gone", "publish 1.1 key=gone body=z", "consume 1.1 gone tag=d", "delete-queue 1.1 gone"},
 	{"consume n2:1.1 q tag=e", "cancel 1.2 c", "ack 1.3 tag=77"},
@@ -32,7 +32,7 @@ var goldenSnapshotScript = [][]string{
 	{"close-session 3"},
 	{"declare-queue 1.1 s", "publish 1.1 key=s body=s{i} times=3", "consume 1.1 s tag=s messages=3 bytes=100", "publish 1.1 key=s body=t{i} times=3", "cancel 1.1 s"},
 	{"recover 1.1"},
-	{"consume 2.1 q tag=g args={x-consumer-timeout=1000}", "publish 2.1 key=q body=late times=3"},
+	{"consume 2.1 bq tag=g args={x-consumer-timeout=1000}", "publish 2.1 key=bq body=late times=3"},
 	{"origin-down n2 4"},
 	{"tick +2s"},
 }

@@ -38,7 +38,7 @@ func (s *State) probeDeclareExchange(ch *channel, ref Ref, payload []byte) bool 
 		return false
 	}
 	c.Name = withoutLineBreaks(c.Name)
-	x, r := s.checkDeclareExchange(ch.session.vhost, &c)
+	x, r := ch.session.checkDeclareExchange(&c)
 	return x != nil && r == nil
 }
 
@@ -69,6 +69,6 @@ func (s *State) probeGet(ch *channel, ref Ref, payload []byte) bool {
 	if c.decode(ref, payload) != nil {
 		return false
 	}
-	q, r := ch.session.queue(c.Queue)
+	q, r := ch.session.queueFor(read, c.Queue)
 	return r == nil && q.ready() == 0 && q.args.expires < 0
 }

@@ -49,7 +49,7 @@ func (s *State) topologyChanged() {
 
 func (s *State) applyPublish(ch *channel, c *Publish, found *content.Summary) *refusal {
 	v := ch.session.vhost
-	x, r := v.publishTo(c.Exchange)
+	x, r := ch.session.publishTo(c.Exchange)
 	if r != nil {
 		return r
 	}
@@ -57,6 +57,11 @@ func (s *State) applyPublish(ch *channel, c *Publish, found *content.Summary) *r
 	var copies copies
 	if found.Copies {
 		copies = copiesOf(c.Properties)
+	}
+	if r := ch.session.mayRoute(x, c.RoutingKey, copies.keys); r != nil {
+		return r
+	}
+	if found.Copies {
 		c.Properties = copies.traits.visible(c.Properties) // in effects; m has them all
 	}
 	queues, wait := s.routeFrom(v, x, m.RoutingKey, copies.keys, m.Properties)
@@ -102,8 +107,12 @@ func (ch *channel) withContent(kind EffectKind, c *Publish) Effect {
 	}
 }
 
-// publishTo finds an exchange that clients may publish to; nil is the default one.
-func (v *vhost) publishTo(name []byte) (*exchange, *refusal) {
+// publishTo finds an exchange that the client may publish to; nil is the default one.
+func (ses *session) publishTo(name []byte) (*exchange, *refusal) {
+	if r := ses.mayPublish(name); r != nil {
+		return nil, r
+	}
+	v := ses.vhost
 	if len(name) == 0 {
 		return nil, nil
 	}

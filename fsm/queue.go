@@ -248,13 +248,28 @@ func (s *State) checkDeclareQueue(ses *session, c *DeclareQueue) (q *queue, args
 	if c.Name == "" {
 		return nil, args, refuse(PreconditionFailed, "a queue needs a name")
 	}
+	if r := ses.mayQueue(configure, c.Name); r != nil {
+		return nil, args, r
+	}
 	label := queueLabel(c.Name, ses.vhost)
-	table := tableOf(c.Arguments)
 	if q != nil {
 		return q, args, q.equivalent(ses, c, label)
 	}
-	args, r = parseQueueArguments(table, label)
+	if limit := ses.vhost.queuesMax; reached(limit, len(ses.vhost.queues)) {
+		return nil, args, refuse(PreconditionFailed, "cannot declare queue '%s': queue limit in vhost '%s' (%d) is reached", c.Name, ses.vhost.name, limit)
+	}
+	if args, r = parseQueueArguments(tableOf(c.Arguments), label); r == nil && args.deadLetter {
+		r = ses.mayDeadLetter(c.Name, args.deadExchange)
+	}
 	return nil, args, r
+}
+
+// mayDeadLetter checks the dead-letter exchange of a new queue: dead letters are read from the one and written to the other.
+func (ses *session) mayDeadLetter(queue, exchange string) *refusal {
+	if r := ses.mayQueue(read, queue); r != nil {
+		return r
+	}
+	return ses.mayExchange(write, exchange)
 }
 
 // equivalent compares a declaration with the queue that is there. Exclusive queues count as transient, whatever was asked.
@@ -282,6 +297,9 @@ func (q *queue) equivalent(ses *session, c *DeclareQueue, label string) *refusal
 }
 
 func (s *State) deleteQueue(ch *channel, c *DeleteQueue) *refusal {
+	if r := ch.session.mayQueue(configure, withoutLineBreaks(c.Name)); r != nil {
+		return r
+	}
 	count := 0
 	q, r := ch.session.queue(c.Name)
 	switch {
@@ -323,7 +341,7 @@ func (s *State) dropQueue(q *queue) {
 }
 
 func (s *State) purgeQueue(ch *channel, c *PurgeQueue) *refusal {
-	q, r := ch.session.queue(c.Name)
+	q, r := ch.session.queueFor(read, c.Name)
 	if r != nil {
 		return r
 	}

@@ -28,13 +28,10 @@ func (s *State) openSession(o *origin, c *OpenSession) {
 	if c.Ref.Conn == 0 || o.sessions[c.Ref.Conn] != nil {
 		return // numbers of connections are never reused: this is a mistake of the origin
 	}
-	v := s.vhosts[c.VHost]
-	if v == nil {
+	v, r := s.admit(c)
+	if r != nil {
 		if s.mine == o {
-			s.emitNode(Effect{
-				Kind: SessionFailed, Ref: sessionRef(c.Ref.Conn), Command: KindOpenSession,
-				Code: NotAllowed, Text: "vhost " + c.VHost + " not found",
-			})
+			s.emitNode(Effect{Kind: SessionFailed, Ref: sessionRef(c.Ref.Conn), Command: KindOpenSession, Code: r.code, Text: r.text})
 		}
 		return
 	}
@@ -48,6 +45,23 @@ func (s *State) openSession(o *origin, c *OpenSession) {
 	o.churn.ConnectionsCreated++
 	s.touch(ses)
 	s.emit(ses, Effect{Kind: Replied, Ref: ses.ref(), Command: KindOpenSession})
+}
+
+// admit decides whether a user may connect to a virtual host.
+func (s *State) admit(c *OpenSession) (*vhost, *refusal) {
+	v, u := s.vhosts[c.VHost], s.users[c.User]
+	switch {
+	case v == nil:
+		return nil, refuse(NotAllowed, "vhost %s not found", c.VHost)
+	case reached(v.connectionsMax, v.sessions):
+		return nil, refuse(NotAllowed, "access to vhost '%s' refused for user '%s': connection limit (%d) is reached", v.name, c.User, v.connectionsMax)
+	case u != nil && reached(u.connectionsMax, u.sessions):
+		return nil, refuse(NotAllowed, "Connection refused for user '%s': user connection limit (%d) is reached", u.name, u.connectionsMax)
+	}
+	if rights, _ := s.rightsIn(u, v); rights == &s.powerless {
+		return nil, refuse(NotAllowed, "access to vhost '%s' refused for user '%s'", v.name, c.User)
+	}
+	return v, nil
 }
 
 // closeSession is the orderly end. A session that is gone already is answered too: its client may be waiting.

@@ -71,13 +71,16 @@ func (k *txCheck) publish(ref Ref, payload []byte) *refusal {
 	found, err := c.scan(ref, payload)
 	s.decoded(err)
 	v := k.channel.session.vhost
-	x, r := v.publishTo(c.Exchange)
+	x, r := k.channel.session.publishTo(c.Exchange)
 	if r != nil {
 		return r
 	}
 	var copies copies
 	if found.Copies {
 		copies = copiesOf(c.Properties)
+	}
+	if r := k.channel.session.mayRoute(x, c.RoutingKey, copies.keys); r != nil {
+		return r
 	}
 	queues, _ := s.routeFrom(v, x, c.RoutingKey, copies.keys, c.Properties)
 	for _, q := range queues {

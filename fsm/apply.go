@@ -49,7 +49,11 @@ func (s *State) applyOnChannel(ch *channel, kind CommandKind, ref Ref, payload [
 	case KindNack:
 		var c Nack
 		s.decoded(c.decode(ref, payload))
-		return s.nack(ch, &c)
+		r := s.nack(ch, &c)
+		if r != nil {
+			r.reject = c.Reject
+		}
+		return r
 	case KindGet:
 		var c Get
 		s.decoded(c.decode(ref, payload))

@@ -102,7 +102,7 @@ func (s *State) failed(ch *channel, kind CommandKind, r *refusal) {
 
 // failChannel is a channel exception: the client must close the channel, and whatever it sent before it knew is void.
 func (s *State) failChannel(ch *channel, kind CommandKind, r *refusal) {
-	s.emit(ch.session, Effect{Kind: ChannelFailed, Ref: ch.ref(), Command: kind, Code: r.code, Text: r.text})
+	s.emit(ch.session, Effect{Kind: ChannelFailed, Ref: ch.ref(), Command: kind, Code: r.code, Text: r.text, Reject: r.reject})
 	s.removeConsumers(ch)
 	s.returnAll(ch)
 	ch.failed = true

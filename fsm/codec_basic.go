@@ -178,18 +178,19 @@ func (c *Ack) decode(ref Ref, payload []byte) error {
 func (c *Nack) Append(dst []byte) []byte {
 	start := len(dst)
 	dst = beginCommand(dst, KindNack, c.Ref)
-	dst = append(dst, bits(c.Multiple, c.Requeue))
+	dst = append(dst, bits(c.Multiple, c.Requeue, c.Reject))
 	dst = binary.BigEndian.AppendUint64(dst, c.Tag)
 	return endCommand(dst, start, 0)
 }
 
 func (c *Nack) decode(ref Ref, payload []byte) error {
 	r := fieldReader{b: payload}
-	flags := r.flags(2)
+	flags := r.flags(3)
 	*c = Nack{
 		Ref:      ref,
 		Multiple: flags&(1<<0) != 0,
 		Requeue:  flags&(1<<1) != 0,
+		Reject:   flags&(1<<2) != 0,
 		Tag:      r.uint64(),
 	}
 	return r.end(KindNack)

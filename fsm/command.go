@@ -272,6 +272,7 @@ type Nack struct {
 	Tag      uint64
 	Multiple bool
 	Requeue  bool
+	Reject   bool // it is basic.reject, for the exception
 }
 
 // Recover is basic.recover with requeue: everything that the channel holds is returned.

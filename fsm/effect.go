@@ -38,6 +38,7 @@ type Effect struct {
 	Kind    EffectKind
 	Ref     Ref
 	Command CommandKind
+	Reject  bool // the Command is basic.reject, not basic.nack
 	Code    Code
 	Text    string // for people, RabbitMQ's wording without the code's name: "no queue 'q' in vhost '/'"
 

@@ -7,6 +7,7 @@ type refusal struct {
 	code    Code
 	text    string
 	session bool // a connection exception; otherwise the channel's
+	reject  bool // of a basic.reject
 }
 
 func refuse(code Code, format string, args ...any) *refusal {

@@ -76,7 +76,7 @@ func TestRecordedProperties(t *testing.T) {
 		t.Errorf("Append = %x", back)
 	}
 	s, err := Scan(encoded)
-	if err != nil || s.Priority != 9 || !s.Persistent || string(s.Expiration) != "60000" || string(s.UserID) != "guest" ||
+	if err != nil || s.Priority != 9 || !s.HasDeliveryMode || s.DeliveryMode != 2 || string(s.Expiration) != "60000" || string(s.UserID) != "guest" ||
 		string(s.ReplyTo) != "replies" || !bytes.Equal(s.Headers, want.Headers.Append(nil)) {
 		t.Errorf("Scan = %+v, %v", s, err)
 	}
@@ -89,7 +89,7 @@ func TestScanTellsAbsentFromEmpty(t *testing.T) {
 	}
 	p := Properties{Has: HasExpiration | HasUserID | HasReplyTo | HasHeaders | HasDeliveryMode, DeliveryMode: 1}
 	empty, err := Scan(p.Append(nil))
-	if err != nil || empty.Expiration == nil || empty.UserID == nil || empty.ReplyTo == nil || len(empty.Headers) != 4 || empty.Persistent {
+	if err != nil || empty.Expiration == nil || empty.UserID == nil || empty.ReplyTo == nil || len(empty.Headers) != 4 || !empty.HasDeliveryMode {
 		t.Errorf("Scan of empty properties = %+v, %v", empty, err)
 	}
 }
@@ -413,7 +413,7 @@ func checkSummary(t interface{ Fatalf(string, ...any) }, encoded []byte, p Prope
 	present := func(b []byte, bit uint16, want string) bool {
 		return (b != nil) == (p.Has&bit != 0) && string(b) == want
 	}
-	if s.Priority != p.Priority || s.Persistent != (p.DeliveryMode == 2) || !present(s.Expiration, HasExpiration, p.Expiration) ||
+	if s.Priority != p.Priority || s.DeliveryMode != p.DeliveryMode || !present(s.Expiration, HasExpiration, p.Expiration) ||
 		!present(s.UserID, HasUserID, p.UserID) || !present(s.ReplyTo, HasReplyTo, p.ReplyTo) || (s.Headers != nil) != (p.Has&HasHeaders != 0) {
 		t.Fatalf("Scan = %+v of %+v", s, p)
 	}

@@ -45,9 +45,6 @@ const (
 // hasNothing are the bits that no property has. Bit 0 announces a second flags word, which no class needs.
 const hasNothing = 0b11
 
-// persistentMode is the delivery-mode of a persistent message (AMQP 0-9-1 §1.8.3.5).
-const persistentMode = 2
-
 // DecodeProperties reads a property flags word and the property list that follows it (what a content header frame holds after
 // the body size). Trailing bytes are an error. Errors wrap ErrMalformed.
 func DecodeProperties(b []byte) (Properties, error) {

@@ -2,13 +2,14 @@ package content
 
 // Summary is what publishing needs of the properties, found without allocating. Slices alias the input.
 type Summary struct {
-	Priority   uint8
-	Persistent bool
-	Expiration []byte // nil when absent
-	UserID     []byte // nil when absent
-	ReplyTo    []byte // nil when absent
-	Headers    []byte // the encoded table with its length, nil when absent
-	Copies     bool   // the headers have CC or BCC, whatever their value
+	Priority        uint8
+	HasDeliveryMode bool
+	DeliveryMode    uint8  // 0 when absent
+	Expiration      []byte // nil when absent
+	UserID          []byte // nil when absent
+	ReplyTo         []byte // nil when absent
+	Headers         []byte // the encoded table with its length, nil when absent
+	Copies          bool   // the headers have CC or BCC, whatever their value
 }
 
 // Scan validates encoded properties wholly, nested tables included, and summarises them. It does not allocate. It accepts
@@ -42,9 +43,8 @@ func (s *Summary) scan(bit uint16, r *reader) (err error) {
 		s.Copies, err = r.skipFields(1)
 		s.Headers = table[:len(table)-len(r.rest)]
 	case HasDeliveryMode:
-		var mode uint8
-		mode, err = r.uint8()
-		s.Persistent = mode == persistentMode
+		s.HasDeliveryMode = true
+		s.DeliveryMode, err = r.uint8()
 	case HasPriority:
 		s.Priority, err = r.uint8()
 	case HasTimestamp:

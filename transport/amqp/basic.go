@@ -76,11 +76,10 @@ type settle struct {
 }
 
 func (ch *channel) nack(tag uint64, how settle) *exception {
-	nack := &fsm.Nack{Ref: ch.ref, Tag: tag, Multiple: how.multiple, Requeue: how.requeue}
+	nack := &fsm.Nack{Ref: ch.ref, Tag: tag, Multiple: how.multiple, Requeue: how.requeue, Reject: how.method == wire.IDBasicReject}
 	if ch.tx != nil {
 		return ch.settleInTx(how.method, tag, how.multiple, nack)
 	}
-	ch.nackedBy.Store(uint32(how.method))
 	b := ch.conn.beginCommand()
 	b.b = nack.Append(b.b)
 	return nil

@@ -41,8 +41,6 @@ type channel struct {
 	lastQueue  string       // what an empty queue name means
 	closeAsked bool         // CloseChannel is submitted, which ends the incarnation in the state
 
-	nackedBy atomic.Uint32 // method of the last nack, basic.nack or basic.reject, for exceptions
-
 	// Changed with connection.mu held; the reader reads the state without.
 	atState     atomic.Uint32
 	failure     *exception // what failing will tell
@@ -65,7 +63,7 @@ func (ch *channel) id() uint16              { return ch.ref.Channel }
 // openChannel takes a frame of a channel that is not open: only channel.open is right.
 func (c *connection) openChannel(f wire.Frame) error {
 	if f.Type != wire.FrameMethod {
-		return exceptionf(channelError, 0, "expected 'channel.open'")
+		return exceptionf(unexpectedFrame, 0, "expected method frame, got non method frame instead")
 	}
 	id, arguments, err := wire.SplitMethod(f.Payload)
 	if err != nil {
@@ -131,7 +129,7 @@ func (ch *channel) handleMethodFrame(payload []byte) (*exception, error) {
 	if err != nil {
 		return malformed(0, err), nil
 	}
-	if x := ch.content.interruptedBy(id); x != nil {
+	if x := ch.content.interrupted(); x != nil {
 		return x, nil
 	}
 	switch id { // what comes with every message, without allocation

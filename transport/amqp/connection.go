@@ -285,12 +285,12 @@ func (c *connection) handleConnectionFrame(f wire.Frame) error {
 	return exceptionf(channelError, id, "unexpected method %v on channel 0", id)
 }
 
-// malformed is the exception for what does not decode.
+// malformed is the exception for what does not decode: RabbitMQ has 501 for all of it, but for properties (502).
 func malformed(method wire.MethodID, err error) *exception {
-	if errors.Is(err, wire.ErrFrame) {
-		return &exception{frameError, err.Error(), method}
+	if errors.Is(err, wire.ErrUTF8) {
+		method = 0
 	}
-	return &exception{syntaxError, err.Error(), method}
+	return &exception{frameError, err.Error(), method}
 }
 
 // isTimeout tells a deadline that passed from a broken socket.

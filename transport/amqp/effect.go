@@ -44,8 +44,8 @@ func (ch *channel) effect(e *fsm.Effect) {
 		x := exceptionOf(e)
 		if asked, ok := ch.expected.first(); ok && asked.command == e.Command {
 			x.method = asked.asked
-		} else if e.Command == fsm.KindNack {
-			x.method = wire.MethodID(ch.nackedBy.Load())
+		} else if e.Reject {
+			x.method = wire.IDBasicReject
 		}
 		if x.code.endsConnection() {
 			ch.conn.closeLocked(x)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,8 +96,13 @@ func (c *connection) negotiate() error {
 	return c.open(open.VirtualHost)
 }
 
-// headerOf09 is the header of AMQP 0-9, which Perl's clients send: RabbitMQ speaks 0-9-1 to them, and so do they.
-const headerOf09 = "AMQP\x01\x01\x00\x09"
+// protocolHeaders are those that RabbitMQ answers by speaking 0-9-1: its own; that of AMQP 0-9, which Perl's clients send; and two of before the numbering was settled.
+var protocolHeaders = [...]string{wire.ProtocolHeader, "AMQP\x01\x01\x00\x09", "AMQP\x01\x01\x08\x00", "AMQP\x01\x01\x09\x01"}
+
+// beginsHeader tells whether this may become one of them.
+func beginsHeader(b string) bool {
+	return slices.ContainsFunc(protocolHeaders[:], func(header string) bool { return strings.HasPrefix(header, b) })
+}
 
 // readProtocolHeader answers anything but AMQP 0-9-1 with what would be right, at the first octet that differs.
 func (c *connection) readProtocolHeader() error {
@@ -104,7 +110,7 @@ func (c *connection) readProtocolHeader() error {
 	for {
 		got := c.in.Buffered()
 		n := min(len(got), size)
-		if got := string(got[:n]); got != wire.ProtocolHeader[:n] && got != headerOf09[:n] {
+		if got := string(got[:n]); !beginsHeader(got) {
 			_, _ = io.WriteString(c.socket, wire.ProtocolHeader)
 			c.linger()
 			return fmt.Errorf("protocol header %q", got)

@@ -31,8 +31,9 @@ const (
 	wantsBody
 )
 
-// interruptedBy tells that a method came where content had to.
-func (a *assembly) interruptedBy(id wire.MethodID) *exception {
+// interrupted tells that something else came where content had to.
+func (a *assembly) interrupted() *exception {
+	const id = wire.IDBasicPublish
 	switch a.wants {
 	case wantsHeader:
 		return exceptionf(unexpectedFrame, id, "expected content header for class 60, got non content header frame instead")
@@ -82,7 +83,7 @@ func (ch *channel) handleHeader(payload []byte) (*exception, error) {
 	case wantsMethod:
 		return exceptionf(unexpectedFrame, 0, "expected method frame, got non method frame instead"), nil
 	case wantsBody:
-		return a.interruptedBy(wire.IDBasicPublish), nil
+		return a.interrupted(), nil
 	}
 	header, err := wire.DecodeContentHeader(payload)
 	if err != nil {
@@ -91,6 +92,9 @@ func (ch *channel) handleHeader(payload []byte) (*exception, error) {
 	if header.Class != wire.ClassBasic {
 		return exceptionf(unexpectedFrame, wire.IDBasicPublish, "expected content header for class %d, got one for class %d instead",
 			wire.ClassBasic, header.Class), nil
+	}
+	if header.Weight != 0 {
+		return a.interrupted(), nil
 	}
 	if x := ch.checkHeader(&header); x != nil {
 		return x, nil
@@ -108,6 +112,9 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 	summary, err := content.Scan(header.Properties)
 	if err != nil {
 		return &exception{syntaxError, err.Error(), method}
+	}
+	if mode := summary.DeliveryMode; mode > 2 || mode == 0 && summary.HasDeliveryMode {
+		return exceptionf(preconditionFailed, method, "invalid message: {delivery_mode_unknown,%d}", mode)
 	}
 	if summary.Expiration != nil {
 		if _, fault := content.ExpirationMillis(summary.Expiration); fault != "" {
@@ -189,9 +196,9 @@ func (ch *channel) handleBody(payload []byte) (*exception, error) {
 	case a.wants == wantsMethod:
 		return exceptionf(unexpectedFrame, 0, "expected method frame, got non method frame instead"), nil
 	case a.wants == wantsHeader:
-		return a.interruptedBy(wire.IDBasicPublish), nil
+		return a.interrupted(), nil
 	case len(payload) > a.missing:
-		return exceptionf(frameError, wire.IDBasicPublish, "content body is %d bytes longer than its header says", len(payload)-a.missing), nil
+		return a.interrupted(), nil // a body that is longer than its header says
 	}
 	a.missing -= len(payload)
 	if c.tail == ch {

@@ -19,12 +19,8 @@ func (ch *channel) declareQueue(m *wire.QueueDeclare) (*exception, error) {
 	}
 	expected := expectation{command: fsm.KindDeclareQueue, ok: wire.IDQueueDeclareOk, asked: m.ID()}
 	switch {
-	case command.Name == "" && m.Passive:
-		name, x := ch.queueName("", m.ID())
-		if x != nil {
-			return x, nil
-		}
-		command.Name = name
+	case command.Name == "" && m.Passive: // neither a new one nor the last
+		return exceptionf(notFound, m.ID(), "no queue '' in vhost '%s'", ch.conn.vhost), nil
 	case command.Name == "":
 		command.Name, command.ServerNamed = "amq.gen-"+rand.Text(), true
 		ch.lastQueue = command.Name

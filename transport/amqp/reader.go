@@ -80,6 +80,9 @@ func (c *connection) handleFrames() error {
 
 func (c *connection) handleFrame(f wire.Frame) error {
 	if f.Type == wire.FrameHeartbeat {
+		if f.Channel != 0 {
+			return exceptionf(unexpectedFrame, 0, "expected a heartbeat on channel 0, got one on channel %d", f.Channel)
+		}
 		return nil
 	}
 	if f.Channel == 0 {

@@ -17,6 +17,7 @@ var noProperties = []byte{0, 0}
 // (content.Scan does), and alias the payload.
 type ContentHeader struct {
 	Class      uint16
+	Weight     uint16 // 0: there is no other
 	BodySize   uint64
 	Properties []byte
 }
@@ -27,7 +28,8 @@ func DecodeContentHeader(payload []byte) (ContentHeader, error) {
 		return ContentHeader{}, fmt.Errorf("%w: content header of %d bytes", ErrSyntax, len(payload))
 	}
 	return ContentHeader{
-		Class:      binary.BigEndian.Uint16(payload), // the weight, bytes 2 and 3, is unused
+		Class:      binary.BigEndian.Uint16(payload),
+		Weight:     binary.BigEndian.Uint16(payload[2:]),
 		BodySize:   binary.BigEndian.Uint64(payload[4:]),
 		Properties: payload[contentHeaderFixed:],
 	}, nil

@@ -35,10 +35,11 @@ const (
 // ProtocolHeader opens a connection, and answers a peer that opened with another.
 const ProtocolHeader = "AMQP\x00\x00\x09\x01"
 
-// ErrFrame is a frame that cannot be: reply code 501. ErrSyntax is a payload that does not decode: 502.
+// ErrFrame is a frame that cannot be, ErrSyntax a payload that does not decode, ErrUTF8 a short string that is no text. RabbitMQ has one reply code for them: 501.
 var (
 	ErrFrame  = errors.New("malformed frame")
 	ErrSyntax = errors.New("malformed payload")
+	ErrUTF8   = errors.New("Malformed UTF-8 in shortstr") //nolint:staticcheck // RabbitMQ's words
 )
 
 // Frame is one frame; Payload aliases the Reader's buffer.
@@ -65,8 +66,8 @@ func parseFrame(b []byte, frameMax int) (f Frame, size int, ok bool, err error) 
 	}
 	f.Channel = binary.BigEndian.Uint16(b[1:])
 	payloadSize := binary.BigEndian.Uint32(b[3:])
-	if f.Type == FrameHeartbeat && (f.Channel != 0 || payloadSize != 0) {
-		return Frame{}, 0, false, fmt.Errorf("%w: heartbeat on channel %d with %d bytes", ErrFrame, f.Channel, payloadSize)
+	if f.Type == FrameHeartbeat && payloadSize != 0 {
+		return Frame{}, 0, false, fmt.Errorf("%w: heartbeat with %d bytes", ErrFrame, payloadSize)
 	}
 	if uint64(payloadSize)+FrameOverhead > uint64(frameMax) {
 		return Frame{}, 0, false, fmt.Errorf("%w: type %d, channel %d: %d bytes exceed frame_max %d", ErrFrame, f.Type,

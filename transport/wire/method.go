@@ -24,7 +24,7 @@ func (id MethodID) String() string {
 }
 
 // Method is one of the generated structs. Append writes ids and arguments, Decode reads the arguments alone and refuses bytes
-// that are left over (ErrSyntax). Byte slices that Decode sets alias its input.
+// that are left over (ErrSyntax), and short strings that are not UTF-8 (ErrUTF8). Byte slices that Decode sets alias its input.
 type Method interface {
 	ID() MethodID
 	Append(dst []byte) []byte
@@ -43,6 +43,7 @@ func SplitMethod(payload []byte) (id MethodID, arguments []byte, err error) {
 type arguments struct {
 	b      []byte
 	broken bool
+	noText bool // a short string is not UTF-8
 }
 
 func (a *arguments) take(n int) []byte {
@@ -83,7 +84,11 @@ func (a *arguments) longlong() uint64 {
 	return 0
 }
 
-func (a *arguments) shortstr() []byte { return a.take(int(a.octet())) }
+func (a *arguments) shortstr() []byte {
+	s := a.take(int(a.octet()))
+	a.noText = a.noText || !utf8.Valid(s)
+	return s
+}
 
 func (a *arguments) longstr() []byte {
 	n := a.long()
@@ -117,6 +122,9 @@ func (a *arguments) finish(id MethodID) error {
 	}
 	if len(a.b) > 0 {
 		return fmt.Errorf("%w: %d bytes after the arguments of %v", ErrSyntax, len(a.b), id)
+	}
+	if a.noText {
+		return ErrUTF8
 	}
 	return nil
 }

@@ -148,3 +148,18 @@ func TestLongTexts(t *testing.T) {
 		}
 	}
 }
+
+// TestShortStringsAreText: RabbitMQ refuses what is not UTF-8, and so does every method with a name in it.
+func TestShortStringsAreText(t *testing.T) {
+	good := (&QueueDeclare{Queue: "größe"}).Append(nil)[4:]
+	if err := new(QueueDeclare).Decode(good); err != nil {
+		t.Error(err)
+	}
+	for _, m := range []Method{
+		&QueueDeclare{Queue: "\xff\xfe"}, &BasicPublish{RoutingKey: []byte("a\xc3")}, &ConnectionOpen{VirtualHost: "\x80"},
+	} {
+		if err := NewMethod(m.ID()).Decode(m.Append(nil)[4:]); !errors.Is(err, ErrUTF8) {
+			t.Errorf("%v: %v", m.ID(), err)
+		}
+	}
+}

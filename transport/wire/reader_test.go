@@ -126,7 +126,6 @@ func TestBadFrames(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"unknown type":             {4, 0, 0, 0, 0, 0, 0, frameEnd},
 		"unknown type, first byte": {'G'},
-		"heartbeat on a channel":   {8, 0, 1, 0, 0, 0, 0, frameEnd},
 		"heartbeat with payload":   {8, 0, 0, 0, 0, 0, 1, 0, frameEnd},
 		"too large":                {3, 0, 1, 0, 0, 0x10, 0}, // 4096 + 8, without waiting for it
 		"largest":                  {3, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF},

@@ -378,6 +378,9 @@ func (k *checker) checkParts() {
 }
 
 func (k *checker) checkTimers() {
+	if millis, ok := k.s.store.NextDue(); ok && millis <= k.s.nowMillis && k.s.budget > 0 {
+		k.failf("a message is due at %d, it is %d, and the entry could have seen to it", millis, k.s.nowMillis)
+	}
 	armed := 0
 	for i, t := range k.s.timers {
 		if a := t.clock(); a.timer != i+1 || a.deadlineMillis == 0 || i > 0 && k.s.timers.less(i, (i-1)/2) || k.s.isGone(t) {

@@ -2,8 +2,8 @@
 //
 // It is the memory-critical half of the state machine; package fsm is its only caller. Records lie in pointer-free slabs (pages that are
 // copied on write while a Frozen view exists), contents in reference-counted chunks that come from the caller's Chunks (outside the Go
-// heap in production). It knows nothing of exchanges, consumers or credit, and has no clock, no I/O of its own, no goroutines and no locks:
-// one goroutine owns a Store; only a Frozen view may be read by another goroutine meanwhile.
+// heap in production). It knows nothing of exchanges, consumers or credit. It orders what waits for a time (timers.go) and has no clock, no
+// I/O of its own, no goroutines and no locks: one goroutine owns a Store; only a Frozen view may be read by another goroutine meanwhile.
 //
 // Invariants, which Check verifies:
 //   - an entry is in exactly one place: ready in its queue, held, or delayed;

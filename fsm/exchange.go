@@ -17,9 +17,9 @@ type exchange struct {
 	name                          string
 	kind                          route.Kind // of a delayed exchange too
 	durable, autoDelete, internal bool
-	arguments                     []byte    // encoded table, as declared
-	alternate                     alternate // of the arguments, else of the policies (derived)
-	delayed                       *part     // of an x-delayed-message exchange: what waits
+	arguments                     []byte // encoded table, as declared
+	alternate                     string // of the arguments, else of the policies (derived)
+	delayed                       *part  // of an x-delayed-message exchange: what waits
 	governed
 
 	matcher route.Matcher
@@ -37,12 +37,8 @@ var exchangeKindNames = [...]string{
 	route.Direct: "direct", route.Fanout: "fanout", route.Topic: "topic", route.Headers: "headers",
 }
 
-// alternate names the exchange that takes what finds no binding. It need not be there: such messages are then unroutable.
-type alternate struct {
-	set  bool
-	name string // "" is the default exchange
-}
-
+// argAlternate names the exchange that takes what finds no binding. It need not be there: such messages are then unroutable. The default exchange, whose name
+// is empty, is nobody's alternate, as in RabbitMQ.
 const argAlternate = "alternate-exchange"
 
 // comparedExchangeArguments must be the same in every declaration.
@@ -75,10 +71,10 @@ func (s *State) addDelayed(x *exchange) {
 	s.parts[x.serial] = x.delayed
 }
 
-func alternateOf(arguments content.Table) (name string, ok bool) {
+func alternateOf(arguments content.Table) string {
 	v, _ := arguments.Get(argAlternate)
-	name, ok = v.(string)
-	return name, ok
+	name, _ := v.(string)
+	return name
 }
 
 func (s *State) declareExchange(ch *channel, c *DeclareExchange) *refusal {

@@ -277,7 +277,7 @@ func (x *exchange) reconfigure() {
 	if _, declared := arguments.Get(argAlternate); !declared {
 		arguments = x.definition()
 	}
-	x.alternate.name, x.alternate.set = alternateOf(arguments)
+	x.alternate = alternateOf(arguments)
 }
 
 // reconfigure gives a queue other effective arguments, which hold for what is in it too. It reports whether what is held may be overdue.

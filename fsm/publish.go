@@ -164,7 +164,7 @@ func (s *State) routeDefault(v *vhost, key []byte) []*queue {
 }
 
 // traverse follows the bindings from an exchange, each exchange once: bindings of exchanges to one another, and alternates, may form cycles. byKeyAlone
-// tells that neither headers nor names of queues, which come and go, were looked at.
+// tells that no headers were looked at.
 func (s *State) traverse(v *vhost, x *exchange, properties []byte) (queues []*queue, w wait, byKeyAlone bool) {
 	r := &s.router
 	r.traversal++
@@ -185,14 +185,8 @@ func (s *State) traverse(v *vhost, x *exchange, properties []byte) (queues []*qu
 				continue
 			}
 		}
-		if s.match(x) || !x.alternate.set {
-			continue
-		}
-		if x.alternate.name == "" {
-			s.meetDefault(v)
-			byKeyAlone = false
-		} else {
-			s.meet(target{exchange: v.exchanges[x.alternate.name]})
+		if !s.match(x) && x.alternate != "" {
+			s.meet(target{exchange: v.exchanges[x.alternate]})
 		}
 	}
 	r.properties = nil

@@ -127,6 +127,7 @@ func TestLists(t *testing.T) {
 		{"GET", "exchanges?page=1&name=topic&columns=name", ``, 200, `"items":[{"name":"amq.topic"}]`},
 		{"GET", "exchanges?page=9", ``, 400, "page_out_of_range"},
 		{"GET", "queues?disable_stats=true&enable_queue_totals=true&columns=name,messages,memory&page=1&name=c", ``, 200, `[{"name":"c","messages":0}]`},
+		{"GET", "queues?lengths_age=60&lengths_incr=5&columns=messages_details.samples&page=1&name=c", ``, 200, `"samples":[{"sample":0,"timestamp":`},
 		{"GET", "channels?page=1", ``, 200, `"items":[],"page":1,"page_count":1`},
 	})
 }

@@ -114,12 +114,20 @@ func (r *request) deleteParameter() (response, error) {
 	return noContent()
 }
 
+// clusterTags is a global parameter that RabbitMQ always has.
+const clusterTags = "cluster_tags"
+
 // A global parameter's route has neither virtual host nor component, which are then "".
 
 func (r *request) globalParameterList() []object {
 	items := []object{}
+	tagged := false
 	for _, p := range r.server.broker.GlobalParameters() {
+		tagged = tagged || p.Name == clusterTags
 		items = append(items, globalParameterObject(&p))
+	}
+	if !tagged {
+		items = append(items, object{{"name", clusterTags}, {"value", object{}}})
 	}
 	return items
 }

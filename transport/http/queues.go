@@ -2,7 +2,9 @@ package http
 
 import (
 	"context"
+	"io"
 	"slices"
+	"strings"
 
 	"github.com/triagemq/triagemq/fsm"
 )
@@ -19,6 +21,9 @@ func (r *request) listQueues() (response, error) {
 	}
 	filtered := len(names)
 	if sort := r.query.Get("sort"); p.page == 0 || sort != "" {
+		if sort == "" {
+			return ok(queueStream{request: r, names: names})
+		}
 		items := r.queues(names)
 		r.sort(items)
 		if p.page == 0 {
@@ -47,31 +52,79 @@ func (r *request) queueNames() []fsm.ObjectName {
 }
 
 func (r *request) queues(names []fsm.ObjectName) []object {
-	where := r.replicas()
-	rates := r.server.broker.Rates()
-	bare, counted := r.query.Get("disable_stats") == "true", r.query.Get("enable_queue_totals") == "true"
 	items := make([]object, 0, len(names))
-	for _, q := range r.server.broker.QueueDetails(names) {
-		o := r.queueBasics(&q, &where)
-		switch of := rates.Of(q.Serial); {
-		case !bare:
-			o = append(o, queueStats(&q, messageCounts(q.Ready, q.Held, &of))...)
-			o = append(o, field{"message_stats", messageStats(queueCounters, &q.Meter.Counts, &of)})
-		case counted:
-			o = append(o, field{"messages", q.Ready + q.Held}, field{"messages_ready", q.Ready}, field{"messages_unacknowledged", q.Held})
-		}
-		items = append(items, o)
-	}
+	r.eachQueue(names, func(o object) { items = append(items, o) })
 	return items
 }
 
+// eachQueue makes the objects of queues, as far as the request's columns need them.
+func (r *request) eachQueue(names []fsm.ObjectName, f func(o object)) {
+	where := r.replicas()
+	rates := r.server.broker.Rates()
+	bare, counted := r.query.Get("disable_stats") == "true", r.query.Get("enable_queue_totals") == "true"
+	paths := r.columnPaths()
+	wantsMessageStats := paths == nil || slices.ContainsFunc(paths, func(path string) bool { return strings.HasPrefix(path, "message_stats") })
+	for chunk := range slices.Chunk(names, queuesAtOnce) {
+		for _, q := range r.server.broker.QueueDetails(chunk) {
+			o := queueBasics(&q, &where)
+			switch of := rates.Of(q.Serial); {
+			case !bare:
+				o = append(o, r.lengthSamples(messageCounts(q.Ready, q.Held, &of))...)
+				o = appendQueueStats(o, &q)
+				if wantsMessageStats {
+					o = append(o, field{"message_stats", messageStats(queueCounters, &q.Meter.Counts, &of)})
+				}
+			case counted:
+				o = append(o, field{"messages", q.Ready + q.Held}, field{"messages_ready", q.Ready}, field{"messages_unacknowledged", q.Held})
+			}
+			f(o)
+		}
+	}
+}
+
+// queuesAtOnce bounds what a long list holds in memory.
+const queuesAtOnce = 500
+
+// queueStream is a list of queues that is made while it is written.
+type queueStream struct {
+	request *request
+	names   []fsm.ObjectName
+}
+
+// writeTo implements stream.
+func (l queueStream) writeTo(w io.Writer) {
+	b := []byte{'['}
+	paths := l.request.columnPaths()
+	l.request.eachQueue(l.names, func(o object) {
+		if len(b) == 0 || b[len(b)-1] != '[' {
+			b = append(b, ',')
+		}
+		if paths != nil {
+			o = o.pick(paths)
+		}
+		b = o.appendJSON(b)
+		if len(b) > streamBytes {
+			w.Write(b)
+			b = b[:0]
+		}
+	})
+	w.Write(append(b, ']', '\n'))
+}
+
+// streamBytes is about how much is written at once.
+const streamBytes = 64 << 10
+
+// queueFields is about how many a queue has.
+const queueFields = 48
+
 // queueBasics is what a queue is.
-func (r *request) queueBasics(q *fsm.QueueDetail, where *replicas) object {
+func queueBasics(q *fsm.QueueDetail, where *replicas) object {
 	kind := "classic"
 	if q.Quorum {
 		kind = "quorum"
 	}
-	o := object{
+	o := make(object, 0, queueFields)
+	o = append(o, object{
 		{"name", q.Name},
 		{"vhost", q.VHost},
 		{"type", kind},
@@ -85,7 +138,7 @@ func (r *request) queueBasics(q *fsm.QueueDetail, where *replicas) object {
 		{"members", where.members},
 		{"online", where.online},
 		{"state", "running"},
-	}
+	}...)
 	return append(o, policyFields(&q.Policy)...)
 }
 
@@ -103,9 +156,9 @@ func orNull(s string) any {
 	return s
 }
 
-// queueStats is what happens in a queue.
-func queueStats(q *fsm.QueueDetail, counts object) object {
-	o := append(counts, object{
+// appendQueueStats adds what happens in a queue.
+func appendQueueStats(o object, q *fsm.QueueDetail) object {
+	o = append(o, object{
 		{"messages_persistent", q.Ready + q.Held}, // all are on disk
 		{"messages_ram", q.Ready + q.Held},        // and in memory
 		{"messages_paged_out", 0},

@@ -11,6 +11,7 @@ package http
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	nethttp "net/http"
 	"strings"
@@ -249,9 +250,16 @@ func fromLoopback(remoteAddr string) bool {
 	return err == nil && ip != nil && ip.IsLoopback()
 }
 
+// stream is a body that is too large to be made as a whole.
+type stream interface{ writeTo(w io.Writer) }
+
 func writeJSON(w nethttp.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache")
 	w.WriteHeader(status)
+	if long, isLong := v.(stream); isLong {
+		long.writeTo(w)
+		return
+	}
 	w.Write(append(appendJSON(nil, v), '\n'))
 }

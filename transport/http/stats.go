@@ -28,7 +28,7 @@ var (
 func messageStats(which []fsm.Counter, counts *fsm.Counters, rates *broker.Rates) object {
 	stats := make(object, 0, 2*len(which)+2)
 	for _, c := range which {
-		stats = append(stats, withRate(counterNames[c], counts[c], rates.Counts[c])...)
+		stats = appendRate(stats, counterNames[c], counterDetails[c], counts[c], rates.Counts[c])
 	}
 	if len(which) < len(queueCounters) {
 		return stats
@@ -39,19 +39,59 @@ func messageStats(which []fsm.Counter, counts *fsm.Counters, rates *broker.Rates
 		sum += counts[c]
 		rate += rates.Counts[c]
 	}
-	return append(stats, withRate("deliver_get", sum, rate)...)
+	return appendRate(stats, "deliver_get", "deliver_get_details", sum, rate)
 }
 
-// withRate is a number and what it changes by in a second.
+// counterDetails are the names of the rates.
+var counterDetails = func() (names [fsm.CounterCount]string) {
+	for i, name := range counterNames {
+		names[i] = name + "_details"
+	}
+	return names
+}()
+
+// noRate is what nearly all objects have, nearly always. It is not to be changed.
+var noRate = object{{"rate", 0.0}}
+
+// appendRate adds a number and what it changes by in a second.
+func appendRate(o object, name, details string, n any, perSecond float64) object {
+	rate := noRate
+	if perSecond != 0 {
+		rate = object{{"rate", perSecond}}
+	}
+	return append(o, field{name, n}, field{details, rate})
+}
+
+// withRate is appendRate for where it need not be cheap.
 func withRate(name string, n any, perSecond float64) object {
-	return object{{name, n}, {name + "_details", object{{"rate", perSecond}}}}
+	return appendRate(nil, name, name+"_details", n, perSecond)
 }
 
 // messageCounts are the messages in a queue or in many.
 func messageCounts(ready, held int, rates *broker.Rates) object {
-	o := withRate("messages", ready+held, rates.Ready+rates.Held)
-	o = append(o, withRate("messages_ready", ready, rates.Ready)...)
-	return append(o, withRate("messages_unacknowledged", held, rates.Held)...)
+	return appendMessageCounts(nil, ready, held, rates)
+}
+
+func appendMessageCounts(o object, ready, held int, rates *broker.Rates) object {
+	o = appendRate(o, "messages", "messages_details", ready+held, rates.Ready+rates.Held)
+	o = appendRate(o, "messages_ready", "messages_ready_details", ready, rates.Ready)
+	return appendRate(o, "messages_unacknowledged", "messages_unacknowledged_details", held, rates.Held)
+}
+
+// lengthSamples adds to message counts what clients ask for with lengths_age: a history of lengths. There is none but the present: whoever wants curves
+// collects the metrics.
+func (r *request) lengthSamples(counts object) object {
+	if r.query.Get("lengths_age") == "" {
+		return counts
+	}
+	now := time.Now().UnixMilli()
+	for i := 1; i < len(counts); i += 2 {
+		length, details := counts[i-1].value, counts[i].value.(object)
+		counts[i].value = object{
+			details[0], {"avg", length}, {"avg_rate", details[0].value}, {"samples", []object{{{"sample", length}, {"timestamp", now}}}},
+		}
+	}
+	return counts
 }
 
 // idleAfter is how long nothing happens to what counts as idle.

@@ -54,6 +54,8 @@ func TestUsersAndPermissions(t *testing.T) {
 		{"PUT", "queues/%2F/theirs", ``, 201, ""},
 	})
 	as("u1", "GET", "queues/%2F?columns=name", "", 200, `[{"name":"mine"},{"name":"theirs"}]`)
+	as("u1", "DELETE", "queues/%2F/theirs", "", 401, "refused for user 'u1'")
+	as("u1", "POST", "exchanges/%2F/amq.topic/publish", toPublish("k", "{}", "a", "string"), 401, "refused for user 'u1'")
 	as("u1", "DELETE", "queues/%2F/mine", "", 204, "")
 	s.walk(t, []step{
 		{"PUT", "topic-permissions/%2F/u1", `{"exchange":"amq.topic","write":"a","read":"b"}`, 201, ""},
@@ -84,6 +86,7 @@ func TestVHosts(t *testing.T) {
 		{"GET", "queues/a%2Fb/q", ``, 200, `"vhost":"a/b"`},
 		{"PUT", "vhost-limits/a%2Fb/max-queues", `{"value":1}`, 204, ""},
 		{"GET", "vhost-limits", ``, 200, `[{"vhost":"a/b","value":{"max-queues":1}}]`},
+		{"PUT", "queues/a%2Fb/q2", ``, 400, "limit"},
 		{"GET", "parameters", ``, 200, `[{"value":{"max-queues":1},"vhost":"a/b","component":"vhost-limits","name":"limits"}]`},
 		{"DELETE", "vhost-limits/a%2Fb/max-queues", ``, 204, ""},
 		{"GET", "vhost-limits/a%2Fb", ``, 200, `[]`},

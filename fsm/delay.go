@@ -12,11 +12,13 @@ import (
 // An exchange of type x-delayed-message keeps a message whose header x-delay asks for it, as a delayed entry of a part of its own, and routes it when it is due,
 // with the bindings of then. Apart from that it is an exchange of the type that its argument x-delayed-type names.
 
+// DelayedExchangeType is the type of exchanges that delay.
+const DelayedExchangeType = "x-delayed-message"
+
 const (
-	delayedExchangeType = "x-delayed-message"
-	argDelayedType      = "x-delayed-type"
-	headerDelay         = "x-delay"
-	delayMillisMax      = math.MaxUint32 // beyond that a message is not delayed at all, as with RabbitMQ's plugin
+	argDelayedType = "x-delayed-type"
+	headerDelay    = "x-delay"
+	delayMillisMax = math.MaxUint32 // beyond that a message is not delayed at all, as with RabbitMQ's plugin
 )
 
 // delayedKind is the type that a delayed exchange has otherwise.

@@ -60,7 +60,7 @@ func (s *State) addExchange(x *exchange) {
 // typeName is what the exchange was declared as.
 func (x *exchange) typeName() string {
 	if x.delayed != nil {
-		return delayedExchangeType
+		return DelayedExchangeType
 	}
 	return exchangeKindNames[x.kind]
 }
@@ -89,7 +89,7 @@ func (s *State) declareExchange(ch *channel, c *DeclareExchange) *refusal {
 			serial: s.nextSerial(), vhost: v, name: c.Name, kind: exchangeKinds[c.Type],
 			durable: c.Durable, autoDelete: c.AutoDelete, internal: c.Internal, arguments: c.Arguments,
 		}
-		if c.Type == delayedExchangeType {
+		if c.Type == DelayedExchangeType {
 			x.kind, _ = delayedKind(tableOf(c.Arguments))
 			s.addDelayed(x)
 		}
@@ -112,7 +112,7 @@ func (ses *session) checkDeclareExchange(c *DeclareExchange) (x *exchange, r *re
 		}
 		return x, nil
 	}
-	if _, ok := exchangeKinds[c.Type]; !ok && c.Type != delayedExchangeType {
+	if _, ok := exchangeKinds[c.Type]; !ok && c.Type != DelayedExchangeType {
 		return nil, refuse(PreconditionFailed, "unknown exchange type '%s'", c.Type)
 	}
 	if r := ses.mayExchange(configure, c.Name); r != nil {
@@ -126,7 +126,7 @@ func (ses *session) checkDeclareExchange(c *DeclareExchange) (x *exchange, r *re
 		if strings.HasPrefix(c.Name, "amq.") {
 			return nil, reservedName("exchange", c.Name, "amq.*")
 		}
-		if c.Type == delayedExchangeType {
+		if c.Type == DelayedExchangeType {
 			if _, r := delayedKind(tableOf(c.Arguments)); r != nil {
 				return nil, r
 			}

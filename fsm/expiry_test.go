@@ -13,7 +13,7 @@ func TestWhatWaitsWritesNothing(t *testing.T) {
 	const count, firstMillis = 2000, 600_000
 	d := newDriver(t)
 	began := d.nowMillis
-	d.apply(&DeclareExchange{Ref: driverChannel, Name: "later", Type: delayedExchangeType, Arguments: content.Table{{Name: argDelayedType, Value: "fanout"}}.Append(nil)})
+	d.apply(&DeclareExchange{Ref: driverChannel, Name: "later", Type: DelayedExchangeType, Arguments: content.Table{{Name: argDelayedType, Value: "fanout"}}.Append(nil)})
 	d.declare("ttl", content.Table{{Name: argMessageTTL, Value: int32(firstMillis)}})
 	for i := range count {
 		p := content.Properties{Has: content.HasHeaders, Headers: content.Table{{Name: headerDelay, Value: int32(firstMillis + i)}}}

@@ -201,7 +201,7 @@ func (c *scriptCluster) show(s *State, l *scriptLine) string {
 		}
 	case "delayed":
 		for _, x := range s.Exchanges("") {
-			if x.Type == delayedExchangeType {
+			if x.Type == DelayedExchangeType {
 				fmt.Fprintf(&text, "%s delayed=%d\n", x.Name, x.Delayed)
 			}
 		}

@@ -553,7 +553,7 @@ func (g *entryGenerator) topologyCommand(ref Ref) Command {
 	case 6:
 		return &DeclareExchange{
 			Ref: ref, Name: oneOf(g, []string{"e", "f"}), Passive: g.chance("passive", 10),
-			Type:       oneOf(g, []string{"direct", "fanout", "topic", "headers", "odd", delayedExchangeType, delayedExchangeType}),
+			Type:       oneOf(g, []string{"direct", "fanout", "topic", "headers", "odd", DelayedExchangeType, DelayedExchangeType}),
 			Arguments:  g.exchangeArguments(),
 			AutoDelete: g.flag("auto-delete"), Internal: g.chance("internal", 10),
 		}

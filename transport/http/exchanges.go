@@ -34,6 +34,9 @@ func (r *request) exchange(x *fsm.ExchangeView) object {
 		{"arguments", tableJSON(x.Arguments)},
 		{"policy", orNull(x.Policy.Policy)},
 	}
+	if x.Type == fsm.DelayedExchangeType {
+		o = append(o, field{"messages_delayed", x.Delayed})
+	}
 	if x.Meter.LastMillis != 0 {
 		rates := r.server.broker.Rates().Of(x.Serial)
 		o = append(o, field{"message_stats", messageStats(exchangeCounters, &x.Meter.Counts, &rates)})

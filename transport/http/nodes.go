@@ -156,7 +156,7 @@ func exchangeTypes() []object {
 	for _, name := range []string{"direct", "fanout", "headers", "topic"} {
 		types = append(types, object{{"name", name}, {"description", "AMQP " + name + " exchange, as per the AMQP specification"}, {"enabled", true}})
 	}
-	return types
+	return append(types, object{{"name", "x-delayed-message"}, {"description", "Delayed Message Exchange."}, {"enabled", true}})
 }
 
 func authMechanisms() []object {

@@ -159,6 +159,7 @@ func orNull(s string) any {
 // appendQueueStats adds what happens in a queue.
 func appendQueueStats(o object, q *fsm.QueueDetail) object {
 	o = append(o, object{
+		{"messages_delayed", q.Delayed},           // wait for their retry, neither ready nor unacknowledged
 		{"messages_persistent", q.Ready + q.Held}, // all are on disk
 		{"messages_ram", q.Ready + q.Held},        // and in memory
 		{"messages_paged_out", 0},

@@ -25,6 +25,7 @@ func suites() []Suite {
 		suiteAMQPTools(),
 		suitePika(),
 		suiteRabbitMQAdmin(),
+		suiteRabbitHole(),
 		suiteOracle(),
 		suiteCelery(),
 	}

@@ -38,8 +38,8 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 		return
 	}
 	properties, deaths, copies := s.withDeath(q, &m, info, reason)
-	if deaths == nil && reason == reasonMaxLen {
-		return // where it has been cannot be told: two full queues that are each other's dead-letter exchange would toss it for ever
+	if isAutomatic(reason) && (deaths == nil || len(deaths) > automaticDeathsMax) {
+		return
 	}
 	var exchange []byte
 	key := m.RoutingKey
@@ -69,6 +69,13 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 	}
 	s.delay(wait, dead, terms)
 }
+
+// automaticDeathsMax bounds the deaths of a message that goes on without a consumer's doing. Many full queues that are one another's dead-letter exchange pass
+// it on within one command: beyond what x-death can tell they would do so for ever, and long before that each step takes milliseconds, on every replica.
+const automaticDeathsMax = 128
+
+// isAutomatic tells the reasons that need no consumer to bring a message round again.
+func isAutomatic(reason string) bool { return reason == reasonMaxLen || reason == reasonExpired }
 
 // deadExchange is where dead letters go; nil is the default exchange. ok is false without one.
 func (q *queue) deadExchange() (x *exchange, ok bool) {

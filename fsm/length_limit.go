@@ -66,6 +66,7 @@ func (s *State) shedFront(q *queue) {
 	s.deadLetter(q, &info, reasonMaxLen)
 	p.messages.Remove(e)
 	s.trim(p)
+	s.dispatch(q) // a consumer still waits only if that front had expired; it can take what was behind it
 }
 
 // accepting parts the queues that take a client's message from those that refuse it. Both slices are valid until the next call.

@@ -41,7 +41,11 @@ func ParseTAP(output string) []Outcome {
 	last := tail(between.String(), 60)
 	flush()
 	if planned != len(all) {
-		all = append(all, Outcome{"(end of the program)", Failed, "planned " + strconv.Itoa(planned) + " tests, reported " + strconv.Itoa(len(all)) + "; at the end:\n" + last})
+		text := "planned " + strconv.Itoa(planned) + " tests, reported " + strconv.Itoa(len(all))
+		if len(all) > 0 {
+			text += ", the last one " + strconv.Quote(all[len(all)-1].Name)
+		}
+		all = append(all, Outcome{"(end of the program)", Failed, text + "; at the end:\n" + last})
 	}
 	return all
 }

@@ -33,7 +33,8 @@ class Scope {
 
   name(what) { return this.prefix + '.' + (what || 'q' + this.queues++); }
 
-  async close() { await Promise.all(this.connections.map((c) => c.close().catch(() => {}))); }
+  // close ends what is still open; a connection whose node died under its close never says that it is closed.
+  async close() { await Promise.all(this.connections.map(async (c) => bounded(c.close(), 'close', 5000).catch(() => {}))); }
 }
 
 // bounded rejects when a promise takes too long.

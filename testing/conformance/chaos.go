@@ -15,6 +15,7 @@ const drainBound = 2 * time.Second
 // Chaos takes the leader away from the cluster again and again, `every` after the last time, until ctx ends or the returned function is called. That
 // one returns how often it happened, and what went wrong with it.
 func (w *World) Chaos(ctx context.Context, every time.Duration) (stop func() (int, error)) {
+	w.chaotic = true
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var times int

@@ -31,6 +31,7 @@ type World struct {
 	Logf    func(format string, a ...any)
 
 	http    *Balancer
+	chaotic bool // Chaos was called
 	control *control
 }
 
@@ -87,7 +88,7 @@ func (w *World) Close() {
 // Command prepares a program in dir that ends with ctx, together with its children. In its environment it finds
 //
 //	AMQP_URL     amqp://guest:guest@127.0.0.1:5672/%2F, the balancer's
-//	AMQP_NODES   host:port of each node, with commas
+//	AMQP_NODES   host:port of each node, with commas; during Chaos the balancer's, so that it can keep clients off the node that it kills next
 //	HTTP_URL     http://127.0.0.1:15672, the balancer's
 //	HTTP_NODES   as AMQP_NODES
 //	CONTROL_URL  takes POST /lose-leader, /kill?node=n1, /start?node=n1, and GET /leader, which answers a name; they return when it is done
@@ -107,7 +108,11 @@ func (w *World) Command(ctx context.Context, dir, name string, args ...string) *
 func (w *World) Env() []string {
 	var amqp, http []string
 	for _, n := range w.Cluster.Nodes {
-		amqp, http = append(amqp, n.AMQP), append(http, n.HTTP)
+		addr := n.AMQP
+		if w.chaotic {
+			addr = w.Front.Addr()
+		}
+		amqp, http = append(amqp, addr), append(http, n.HTTP)
 	}
 	return []string{
 		"AMQP_URL=amqp://guest:guest@" + net.JoinHostPort("127.0.0.1", fmt.Sprint(StandardPort)) + "/%2F",

@@ -416,7 +416,12 @@ def _():
     equal(returned, [(312, b"x")])
 
 
-@test("the leader dies: connections to the other nodes stay")
+def fault_test(title):
+    """A test that kills a node. With CHAOS faults come from elsewhere, and two at a time are more than three nodes bear."""
+    return (lambda body: body) if os.environ.get("CHAOS") else test(title)
+
+
+@fault_test("the leader dies: connections to the other nodes stay")
 def _():
     leader = control("/leader")
     others = [k for k in range(len(NODES)) if "n%d" % (k + 1) != leader]
@@ -442,7 +447,7 @@ def _():
     consumer.close()
 
 
-@test("select: another leader in the middle")
+@fault_test("select: another leader in the middle")
 def _():
     leader = control("/leader")
     node = next(k for k in range(len(NODES)) if "n%d" % (k + 1) != leader)

@@ -32,7 +32,10 @@ func (r *request) exchange(x *fsm.ExchangeView) object {
 		{"auto_delete", x.AutoDelete},
 		{"internal", x.Internal},
 		{"arguments", tableJSON(x.Arguments)},
-		{"policy", orNull(x.Policy.Policy)},
+	}
+	// RabbitMQ leaves it out where there is none: a null ends rabbitmqadmin.
+	if x.Policy.Policy != "" {
+		o = append(o, field{"policy", x.Policy.Policy})
 	}
 	if x.Type == fsm.DelayedExchangeType {
 		o = append(o, field{"messages_delayed", x.Delayed})

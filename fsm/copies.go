@@ -44,11 +44,15 @@ func copyKeys(headers content.Table, name string) (keys []string) {
 	return keys
 }
 
-// visible is what clients may see of a message's properties.
+// visible is what clients may see of a message's properties. It is on the way of every message, and small enough to be inlined.
 func (t traits) visible(properties []byte) []byte {
 	if t&hasBCC == 0 {
 		return properties
 	}
+	return withoutBCC(properties)
+}
+
+func withoutBCC(properties []byte) []byte {
 	p, err := content.DecodeProperties(properties)
 	if err != nil {
 		return []byte{0, 0} // see copiesOf: better without properties than with the secret

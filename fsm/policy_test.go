@@ -94,7 +94,7 @@ func TestEffectiveArguments(t *testing.T) {
 
 // Whatever a policy may say is an argument too, of the same meaning, or is known to have no effect.
 func TestPolicyKeysAreArguments(t *testing.T) {
-	ignored := "max-in-memory-length max-in-memory-bytes queue-mode queue-version queue-master-locator queue-leader-locator initial-cluster-size " +
+	ignored := "max-in-memory-length max-in-memory-bytes queue-master-locator queue-leader-locator initial-cluster-size " +
 		"target-group-size max-age stream-max-segment-size-bytes ha-mode ha-params ha-sync-mode ha-sync-batch-size ha-promote-on-shutdown " +
 		"ha-promote-on-failure alternate-exchange"
 	for _, key := range policyKeys {

@@ -258,7 +258,10 @@ func (s *State) checkDeclareQueue(ses *session, c *DeclareQueue) (q *queue, args
 	if limit := ses.vhost.queuesMax; reached(limit, len(ses.vhost.queues)) {
 		return nil, args, refuse(PreconditionFailed, "cannot declare queue '%s': queue limit in vhost '%s' (%d) is reached", c.Name, ses.vhost.name, limit)
 	}
-	if args, r = parseQueueArguments(tableOf(c.Arguments), label); r == nil && args.deadLetter {
+	if args, r = parseQueueArguments(tableOf(c.Arguments), label); r == nil && args.quorum {
+		r = checkQuorum(c, label)
+	}
+	if r == nil && args.deadLetter {
 		r = ses.mayDeadLetter(c.Name, args.deadExchange)
 	}
 	return nil, args, r

@@ -73,22 +73,30 @@ const (
 	argDelayedRetryMin = "x-delayed-retry-min"
 	argDelayedRetryMax = "x-delayed-retry-max"
 	argPriority        = "x-priority" // of a consumer
+
+	// Without effect here, and checked as in RabbitMQ.
+	argQueueMode    = "x-queue-mode"
+	argQueueVersion = "x-queue-version"
+	argGroupSize    = "x-quorum-initial-group-size"
 )
 
 const (
 	deliveryLimitQuorum          = 20
 	consumerTimeoutMillisDefault = 30 * 60 * 1000
 	priorityMaxMax               = 255
-	expiryMillisMax              = 1<<32 - 1 // RabbitMQ's limit of x-message-ttl and x-expires
+	expiryMillisMax              = 315_360_000_000 // RabbitMQ's limit of x-message-ttl and x-expires: ten years
 )
 
 // deadStrategyNames are the values of x-dead-letter-strategy. Both mean the same here: a dead letter moves in the act that caused it, exactly once.
 var deadStrategyNames = [...]string{"at-most-once", "at-least-once"}
 
+var queueModeNames = [...]string{"default", "lazy"}
+
 // comparedQueueArguments must be the same in every declaration.
 var comparedQueueArguments = [...]string{
 	argDeadExchange, argDeadKey, argMaxPriority, argDeliveryLimit, argConsumerTimeout, argQueueType, argMessageTTL, argExpires, argMaxLength,
 	argMaxLengthBytes, argOverflow, argSingleActive, argDeadStrategy, argDelayedRetry, argDelayedRetryMin, argDelayedRetryMax,
+	argQueueMode, argQueueVersion,
 }
 
 // unsupportedQueueArguments would change what a queue does; ignoring them would lose or keep messages against their publisher's will.
@@ -147,7 +155,28 @@ func readQueueArguments(t content.Table, label string) (queueArguments, *refusal
 	a.delayedRetry = delayedRetry(p.choice(argDelayedRetry, delayedRetryNames[:]))
 	a.delayedRetryMin = p.integer(argDelayedRetryMin, 0, expiryMillisMax, 0)
 	a.delayedRetryMax = p.integer(argDelayedRetryMax, 0, expiryMillisMax, 0)
+	p.choice(argQueueMode, queueModeNames[:])
+	if version := p.integer(argQueueVersion, 0, math.MaxInt64, 1); version != 1 && version != 2 {
+		p.fail(argQueueVersion, fmt.Sprintf(`"unsupported queue version '%d'"`, version))
+	}
+	p.integer(argGroupSize, 1, math.MaxInt64, 1)
 	return a, p.refusal
+}
+
+// checkQuorum refuses properties that RabbitMQ's quorum queues do not have. Ours could, but who asks for one by mistake learns of it here as there.
+func checkQuorum(c *DeclareQueue, label string) *refusal {
+	property := ""
+	switch {
+	case c.AutoDelete:
+		property = "auto-delete"
+	case c.Exclusive:
+		property = "exclusive-owner"
+	case !c.Durable:
+		property = "non-durable"
+	default:
+		return nil
+	}
+	return refuse(PreconditionFailed, "invalid property '%s' for %s", property, label)
 }
 
 // argumentParser reads arguments and keeps the first refusal.
@@ -202,6 +231,8 @@ func noneOf(name, value string, allowed []string) string {
 		return "invalid_overflow"
 	case argDeadStrategy:
 		return "invalid_dlx_strategy"
+	case argQueueMode:
+		return fmt.Sprintf(`"unsupported queue mode '%s'"`, value)
 	}
 	return fmt.Sprintf("'%s' is none of %s", value, strings.Join(allowed, ", "))
 }

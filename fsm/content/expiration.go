@@ -2,10 +2,10 @@ package content
 
 import "strconv"
 
-// expirationMillisMax is RabbitMQ's limit of the property expiration, about 49 days.
-const expirationMillisMax = 1<<32 - 1
+// expirationMillisMax is RabbitMQ's limit of the property expiration, ten years.
+const expirationMillisMax = 315_360_000_000
 
-// ExpirationMillis reads the property expiration, a decimal number of milliseconds from 0 to 2^32-1. fault is "" where it is one, and otherwise says what is
+// ExpirationMillis reads the property expiration, a decimal number of milliseconds from 0 to 315360000000. fault is "" where it is one, and otherwise says what is
 // wrong in RabbitMQ's words. It does not allocate unless there is a fault.
 func ExpirationMillis(b []byte) (millis int64, fault string) {
 	digits := b

@@ -26,20 +26,27 @@ func (ch *channel) handleGet(m *wire.BasicGet) (*exception, error) {
 	if answered || err != nil {
 		return nil, err
 	}
+	if !ch.awaitOne() {
+		return nil, nil
+	}
+	ch.ask(get, expectation{command: fsm.KindGet, ok: wire.IDBasicGetOk, asked: m.ID()}, false)
+	if err := ch.conn.submit(); err != nil {
+		return nil, err
+	}
+	return nil, ch.conn.attend()
+}
+
+// awaitOne has the reader's next attend wait for the reply that is about to be asked for; false where the channel is not open any more.
+func (ch *channel) awaitOne() bool {
 	c := ch.conn
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if ch.state() != channelOpen {
-		c.mu.Unlock()
-		return nil, nil
+		return false
 	}
 	ch.gets++
 	c.gets++
-	c.mu.Unlock()
-	ch.ask(get, expectation{command: fsm.KindGet, ok: wire.IDBasicGetOk, asked: m.ID()}, false)
-	if err := c.submit(); err != nil {
-		return nil, err
-	}
-	return nil, c.attend()
+	return true
 }
 
 // getAnswered lets the reader go on. Called with mu held.

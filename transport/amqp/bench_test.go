@@ -54,7 +54,7 @@ func benchConnection(b testing.TB) (*connection, *channel) {
 	c.in.SetFrameMax(131072)
 	ch := &channel{conn: c, ref: fsm.Ref{Conn: 1, Channel: 1, Incarnation: 1}}
 	c.channels[1] = ch
-	ch.newConsumer("ctag")
+	ch.consumerStarted(ch.newConsumer("ctag"))
 	b.Cleanup(c.lost)
 	return c, ch
 }

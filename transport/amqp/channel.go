@@ -206,7 +206,7 @@ func (ch *channel) handleMethod(m wire.Method) (*exception, error) {
 	case *wire.TxSelect:
 		return ch.selectTx(m), nil
 	case *wire.TxCommit:
-		return ch.commitTx(m), nil
+		return ch.commitTx(m)
 	case *wire.TxRollback:
 		return ch.rollbackTx(m), nil
 	}

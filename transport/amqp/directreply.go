@@ -141,7 +141,7 @@ func (a *assembly) isDirectReply() bool {
 }
 
 // beginReply takes the content header of a reply. It gathers in a buffer of its own, properties first, and becomes no command.
-func (ch *channel) beginReply(header *wire.ContentHeader) error {
+func (ch *channel) beginReply(header *wire.ContentHeader) (*exception, error) {
 	a := &ch.content
 	a.reply = &outgoingReply{
 		address: string(a.key[len(replyPrefix):]), mandatory: a.command.Mandatory, confirm: a.command.Confirm, propertiesSize: len(a.command.Properties),
@@ -153,10 +153,20 @@ func (ch *channel) beginReply(header *wire.ContentHeader) error {
 	a.missing = int(header.BodySize)
 	if a.missing == 0 {
 		a.wants = wantsMethod
-		return ch.submitOwn()
+		return ch.finishOwn()
 	}
 	a.wants = wantsBody
-	return nil
+	return nil, nil
+}
+
+// takeReply takes the finished reply out of the assembly.
+func (ch *channel) takeReply() *outgoingReply {
+	a := &ch.content
+	r := a.reply
+	r.content = a.own
+	a.reply, a.own = nil, nil
+	ch.conn.partial -= len(r.content.b)
+	return r
 }
 
 // outgoingReply is a reply that a client publishes.

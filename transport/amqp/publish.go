@@ -171,7 +171,7 @@ func (ch *channel) beginPublish(header *wire.ContentHeader) (*exception, error) 
 		a.command.Confirm = ch.published
 	}
 	if a.isDirectReply() {
-		return nil, ch.beginReply(header)
+		return ch.beginReply(header)
 	}
 	if ch.tx != nil {
 		return ch.beginInTx(header)
@@ -217,8 +217,23 @@ func (ch *channel) handleBody(payload []byte) (*exception, error) {
 		return nil, nil
 	}
 	a.wants = wantsMethod
-	if ch.tx != nil && a.reply == nil {
+	return ch.finishOwn()
+}
+
+// finishOwn sends a publish from its own buffer on its way.
+func (ch *channel) finishOwn() (*exception, error) {
+	switch a := &ch.content; {
+	case ch.tx != nil && a.reply != nil:
+		return ch.addReply(ch.takeReply()), nil
+	case ch.tx != nil:
 		return ch.ownToTx(), nil
+	case a.reply != nil:
+		if err := ch.conn.submit(); err != nil { // what came before must not wait for another node
+			return nil, err
+		}
+		ch.conn.published = true
+		ch.sendReply(ch.takeReply())
+		return nil, nil
 	}
 	return nil, ch.submitOwn()
 }
@@ -267,11 +282,6 @@ func (ch *channel) submitOwn() error {
 	a.own = nil
 	c.partial -= len(own.b)
 	c.published = true // it may have begun several reads ago
-	if r := a.reply; r != nil {
-		a.reply, r.content = nil, own
-		ch.sendReply(r)
-		return nil
-	}
 	defer own.free()
 	return c.submitBytes(own.b)
 }

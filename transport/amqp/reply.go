@@ -16,6 +16,7 @@ type expectation struct {
 	local   wire.Method
 	ok      wire.MethodID // the reply's method; 0 = the client waits for none (no-wait, basic.recover-async)
 	asked   wire.MethodID // for an exception: two methods may make the same command
+	awaited bool          // the reader waits for it: see awaitOne
 	window  *consumer     // of a consumer that is being started, else nil
 }
 
@@ -102,6 +103,9 @@ func (ch *channel) replied(e *fsm.Effect) {
 		ch.consumerStarted(x.window)
 	case fsm.KindCancel:
 		ch.consumerGone(e.Consumer)
+	}
+	if x.awaited {
+		ch.getAnswered()
 	}
 	ch.encodeReply(x.ok, e)
 	ch.replyLocals()

@@ -12,6 +12,7 @@ import (
 type transaction struct {
 	commands  *buffer // encoded; nil while there are none
 	count     int
+	replies   []*outgoingReply    // direct replies, which leave when it is committed
 	settledTo uint64              // all tags up to here are settled in it,
 	settled   map[uint64]struct{} // and these above
 	recovers  bool                // basic.recover waits for its end
@@ -33,17 +34,52 @@ func (ch *channel) selectTx(m *wire.TxSelect) *exception {
 	return nil
 }
 
-func (ch *channel) commitTx(m *wire.TxCommit) *exception {
+func (ch *channel) commitTx(m *wire.TxCommit) (*exception, error) {
 	t := ch.tx
-	switch {
-	case t == nil:
-		return notTransactional(m.ID())
-	case t.count == 0:
+	if t == nil {
+		return notTransactional(m.ID()), nil
+	}
+	replies := t.replies
+	t.replies = nil
+	if t.count == 0 {
 		ch.expectLocal(&wire.TxCommitOk{})
-	default:
-		ch.ask(&fsm.Tx{Ref: ch.ref, Commands: t.commands.b}, expectation{command: fsm.KindTx, ok: wire.IDTxCommitOk, asked: m.ID()}, false)
+	} else {
+		ch.ask(&fsm.Tx{Ref: ch.ref, Commands: t.commands.b},
+			expectation{command: fsm.KindTx, ok: wire.IDTxCommitOk, asked: m.ID(), awaited: len(replies) > 0 && ch.awaitOne()}, false)
 	}
 	ch.endTx()
+	return nil, ch.sendCommitted(replies)
+}
+
+// sendCommitted sends the direct replies of a transaction, if it was committed. The reader waits for that.
+func (ch *channel) sendCommitted(replies []*outgoingReply) error {
+	if len(replies) == 0 {
+		return nil
+	}
+	c := ch.conn
+	err := c.submit()
+	if err == nil {
+		err = c.attend()
+	}
+	for _, r := range replies {
+		c.partial -= len(r.content.b)
+		if err == nil && ch.state() == channelOpen {
+			ch.sendReply(r)
+		}
+	}
+	return err
+}
+
+// addReply keeps a direct reply for the commit.
+func (ch *channel) addReply(r *outgoingReply) *exception {
+	c, t := ch.conn, ch.tx
+	if x := ch.roomInTx(wire.IDBasicPublish, 0); x != nil {
+		return x
+	}
+	if c.partial += len(r.content.b); c.partial > c.config.PartialBytesMax {
+		return tooMuchUnfinished(c, wire.IDBasicPublish)
+	}
+	t.replies = append(t.replies, r)
 	return nil
 }
 
@@ -79,6 +115,9 @@ func (ch *channel) forgetTx() {
 		ch.conn.partial -= len(t.commands.b)
 		t.commands.free()
 	}
+	for _, r := range t.replies {
+		ch.conn.partial -= len(r.content.b)
+	}
 	clear(t.settled)
 	*t = transaction{settled: t.settled, known: t.known}
 }
@@ -90,7 +129,7 @@ func (ch *channel) roomInTx(method wire.MethodID, sizeBytes int) *exception {
 		sizeBytes += len(t.commands.b)
 	}
 	switch {
-	case t.count == fsm.TxCommandsMax:
+	case t.count+len(t.replies) == fsm.TxCommandsMax:
 		return exceptionf(preconditionFailed, method, "more than %d publishes and acknowledgements in a transaction", fsm.TxCommandsMax)
 	case fsm.TxSizeBytes(sizeBytes) > fsm.CommandBytesMax:
 		return exceptionf(preconditionFailed, method, "a transaction of more than %d bytes", fsm.CommandBytesMax)

@@ -8,7 +8,7 @@ import (
 	"github.com/triagemq/triagemq/fsm"
 )
 
-// Parameters are kept for whoever reads them: no component of RabbitMQ's plugins runs here. Operator policies and the limits of virtual hosts are parameters
+// Parameters of RabbitMQ's plugins come with definitions and are kept for whoever takes them back: no plugin runs here. Operator policies and the limits of virtual hosts are parameters
 // in RabbitMQ; lists and definitions show them as such.
 const (
 	componentOperatorPolicy = "operator_policy"
@@ -72,13 +72,35 @@ func (r *request) getParameter() (response, error) {
 	return r.one(parameterObject(&p))
 }
 
+// putParameter sets what has a component here. A shovel or a federation upstream would be kept and never run, so it is refused, in RabbitMQ's words where
+// the plugin is not enabled.
 func (r *request) putParameter() (response, error) {
 	body, err := r.body()
 	if err != nil {
 		return response{}, err
 	}
-	_, existed := r.server.broker.Parameter(r.vhost(), r.args["component"], r.args["name"])
-	if err := r.saveParameter(r.vhost(), r.args["component"], r.args["name"], body); err != nil {
+	component := r.args["component"]
+	if component != componentOperatorPolicy && component != componentVHostLimits {
+		return response{}, badRequest("Validation failed\n\ncomponent " + component + " not found\n")
+	}
+	if err := forAdministrators(r); err != nil {
+		return response{}, err
+	}
+	body["component"], body["name"] = component, r.args["name"]
+	in := importer{request: r, vhost: r.vhost()}
+	if err := in.parameter(body); err != nil {
+		return response{}, err
+	}
+	return noContent()
+}
+
+func (r *request) putGlobalParameter() (response, error) {
+	body, err := r.body()
+	if err != nil {
+		return response{}, err
+	}
+	_, existed := r.server.broker.Parameter("", "", r.args["name"])
+	if err := r.saveParameter("", "", r.args["name"], body); err != nil {
 		return response{}, err
 	}
 	return put(existed)
@@ -117,7 +139,7 @@ func (r *request) deleteParameter() (response, error) {
 // clusterTags is a global parameter that RabbitMQ always has.
 const clusterTags = "cluster_tags"
 
-// A global parameter's route has neither virtual host nor component, which are then "".
+// A global parameter has neither virtual host nor component: both are "".
 
 func (r *request) globalParameterList() []object {
 	items := []object{}

@@ -103,7 +103,7 @@ func routes() []route {
 		{"DELETE", "parameters/{component}/{vhost}/{name}", forPolicymakers, (*request).deleteParameter},
 		{"GET", "global-parameters", forPolicymakers, (*request).listGlobalParameters},
 		{"GET", "global-parameters/{name}", forPolicymakers, (*request).getGlobalParameter},
-		{"PUT", "global-parameters/{name}", forAdministrators, (*request).putParameter},
+		{"PUT", "global-parameters/{name}", forAdministrators, (*request).putGlobalParameter},
 		{"DELETE", "global-parameters/{name}", forAdministrators, (*request).deleteParameter},
 
 		{"GET", "definitions", forAdministrators, (*request).exportDefinitions},

@@ -28,6 +28,7 @@ func TestPattern(t *testing.T) {
 		{source: "a", yes: []string{"a", "bab"}, no: []string{"", "b"}},
 		{source: "^(amq\\.gen.*|amq\\.default)$", yes: []string{"amq.gen-1", "amq.default"}, no: []string{"amqxdefault", "amq.default2"}},
 		{source: "^[^é]*$", yes: []string{"e", "\xff"}, no: []string{"é"}},
+		{source: "^(?!amq\\.).*$", yes: []string{"a", "amqx"}, no: []string{"amq.gen"}},
 		{source: "(?!a)", isInvalid: true},
 		{source: "(a)\\1", isInvalid: true},
 		{source: strings.Repeat("a", PatternBytesMax+1), isInvalid: true},

@@ -251,6 +251,7 @@ func (s *State) checkDeclareQueue(ses *session, c *DeclareQueue) (q *queue, args
 	if r := ses.mayQueue(configure, c.Name); r != nil {
 		return nil, args, r
 	}
+	ses.vhost.fillQueueType(c)
 	label := queueLabel(c.Name, ses.vhost)
 	if q != nil {
 		return q, args, q.equivalent(ses, c, label)
@@ -265,6 +266,18 @@ func (s *State) checkDeclareQueue(ses *session, c *DeclareQueue) (q *queue, args
 		r = ses.mayDeadLetter(c.Name, args.deadExchange)
 	}
 	return nil, args, r
+}
+
+// fillQueueType gives a declaration without a type its virtual host's default, where such a queue can have it.
+func (v *vhost) fillQueueType(c *DeclareQueue) {
+	quorum := v.defaultQueueType == queueTypeQuorum
+	if v.defaultQueueType == "" || quorum && (!c.Durable || c.Exclusive || c.AutoDelete) {
+		return
+	}
+	arguments := tableOf(c.Arguments)
+	if _, has := arguments.Get(argQueueType); !has {
+		c.Arguments = arguments.With(argQueueType, v.defaultQueueType).Append(nil)
+	}
 }
 
 // mayDeadLetter checks the dead-letter exchange of a new queue: dead letters are read from the one and written to the other.

@@ -55,6 +55,12 @@ const (
 
 var delayedRetryNames = [...]string{retryAtOnce: "disabled", retryAll: "all", retryFailed: "failed", retryReturned: "returned"}
 
+// Types of queues: both are the one replicated queue; what a delivery limit is by default tells them apart.
+const (
+	queueTypeClassic = "classic"
+	queueTypeQuorum  = "quorum"
+)
+
 const (
 	argMaxPriority     = "x-max-priority"
 	argDeadExchange    = "x-dead-letter-exchange"
@@ -131,8 +137,8 @@ func readQueueArguments(t content.Table, label string) (queueArguments, *refusal
 	a := defaultQueueArguments()
 	p := argumentParser{table: t, label: label}
 	switch kind, _ := p.text(argQueueType); kind {
-	case "", "classic":
-	case "quorum":
+	case "", queueTypeClassic:
+	case queueTypeQuorum:
 		a.deliveryLimit, a.quorum = deliveryLimitQuorum, true
 	default:
 		p.fail(argQueueType, fmt.Sprintf("\"unsupported queue type '%s'\"", kind))
@@ -293,7 +299,7 @@ func equivalentArguments(names []string, current, received content.Table, label 
 			if !content.Equal(is, got) {
 				return inequivalent(name, label, "'"+fieldText(got)+"'", "'"+fieldText(is)+"'")
 			}
-		case name == argQueueType && (is == "classic" || got == "classic"): // the default, spelled out or not
+		case name == argQueueType && (is == queueTypeClassic || got == queueTypeClassic): // the default, spelled out or not
 		default:
 			return inequivalent(name, label, typedField(got, hasGot), typedField(is, hasIs))
 		}

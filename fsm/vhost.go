@@ -58,6 +58,9 @@ func (s *State) putVHost(c *PutVHost) *refusal {
 	if c.Name == "" {
 		return refuse(PreconditionFailed, "a virtual host needs a name")
 	}
+	if t := c.DefaultQueueType; t != "" && t != queueTypeClassic && t != queueTypeQuorum {
+		return refuse(PreconditionFailed, "unsupported default queue type '%s'", t)
+	}
 	v := s.vhosts[c.Name]
 	if v == nil {
 		v = s.createVHost(c.Name)

@@ -62,7 +62,7 @@ func (s *State) QueueDetail(name ObjectName) (QueueDetail, bool) {
 
 func (q *queue) isQuorum() bool {
 	kind, _ := tableOf(q.arguments).Get(argQueueType)
-	return kind == "quorum"
+	return kind == queueTypeQuorum
 }
 
 // VHostCounts are the totals of one virtual host.

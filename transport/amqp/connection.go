@@ -43,14 +43,15 @@ type connection struct {
 	socket net.Conn // tcp, paced, below TLS where the door asks for it
 	log    hclog.Logger
 
-	name       string // "peer -> local"
-	tlsVersion string // "" = no TLS
-	client     client
-	user       string
-	mechanism  string // by which the user logged in
-	vhost      string
-	since      time.Time
-	tuned      wire.ConnectionTune // what was agreed on
+	name         string // "peer -> local"
+	tlsVersion   string // "" = no TLS
+	client       client
+	user         string
+	impersonates bool   // its tags let the user publish in other users' names
+	mechanism    string // by which the user logged in
+	vhost        string
+	since        time.Time
+	tuned        wire.ConnectionTune // what was agreed on
 
 	ctx        context.Context // ends when the socket is lost or given up: whatever the reader waits for is in vain
 	lost       context.CancelFunc

@@ -126,7 +126,7 @@ func (ch *channel) checkHeader(header *wire.ContentHeader) *exception {
 			return x
 		}
 	}
-	if summary.UserID != nil && string(summary.UserID) != c.user {
+	if summary.UserID != nil && string(summary.UserID) != c.user && !c.impersonates {
 		return exceptionf(preconditionFailed, method, "user_id property set to '%s' but authenticated user was '%s'", summary.UserID, c.user)
 	}
 	p := &ch.content.command

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +58,7 @@ func (c *connection) login(mechanism string, response []byte) error {
 	switch {
 	case err == nil:
 		c.user, c.mechanism = identity.User, mechanism
+		c.impersonates = slices.Contains(identity.Tags, "impersonator")
 		c.server.metrics.logins.Add(1)
 		return nil
 	case errors.As(err, &x) && x.code != accessRefused:

@@ -44,7 +44,26 @@ func compileAMQP091(ctx context.Context, c *Cache) error {
 	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
 		return err
 	}
+	if err := nameProduct(filepath.Join(dir, "integration_test.go")); err != nil {
+		return err
+	}
 	return c.Command(ctx, dir, "go", "test", "-c", "-tags", "integration", "-o", "integration.test", ".")
+}
+
+// nameProduct lets tests that are for the product RabbitMQ alone run against ours: they would end at once, pass, and leave a connection open.
+func nameProduct(file string) error {
+	const theirs, ours = `product.(string) == "RabbitMQ"`, `product.(string) == "TriageMQ"`
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(text, []byte(theirs)) {
+		return fmt.Errorf("%s: no test asks for the product any more", file)
+	}
+	if err := os.Chmod(file, 0o644); err != nil { // the module cache is read-only
+		return err
+	}
+	return os.WriteFile(file, bytes.ReplaceAll(text, []byte(theirs), []byte(ours)), 0o644)
 }
 
 func runAMQP091(ctx context.Context, w *World) ([]Outcome, error) {

@@ -57,13 +57,17 @@ test('retry by TTL: a cycle of two queues counts in x-death', async (s) => {
 });
 
 test('queue expiry: an unused queue goes, a used one stays', async (s) => {
-  const ch = await s.channel(), unused = s.name(), used = s.name();
+  const ch = await s.confirmChannel(), unused = s.name(), used = s.name();
   await ch.assertQueue(unused, {expires: 300});
   await ch.assertQueue(used, {expires: 300});
   await ch.consume(used, () => {});
+  // Publishing is no use of a queue; declaring it, even passively, would be.
+  let returned = false;
+  ch.on('return', () => { returned = true; });
   await eventually(async () => {
-    const probe = await s.channel();
-    return probe.checkQueue(unused).then(() => false, (e) => e.code === 404);
+    ch.sendToQueue(unused, Buffer.from('x'), {mandatory: true});
+    await ch.waitForConfirms();
+    return returned;
   }, 'the queue expires');
   await ch.checkQueue(used);
 });

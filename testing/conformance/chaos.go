@@ -54,6 +54,8 @@ func (w *World) LoseLeader(ctx context.Context) error {
 	}
 	w.Front.Avoid(leader.AMQP)
 	defer w.Front.Avoid("")
+	w.http.Avoid(leader.HTTP)
+	defer w.http.Avoid("")
 	if w.drained(ctx, leader) {
 		return w.killAndStart(ctx, leader)
 	}
@@ -80,7 +82,7 @@ func (w *World) drained(ctx context.Context, n *harness.Node) bool {
 	ctx, cancel := context.WithTimeout(ctx, drainBound)
 	defer cancel()
 	return harness.Poll(ctx, func() error {
-		if w.Front.Carried(n.AMQP) > 0 {
+		if w.Front.Carried(n.AMQP)+w.http.Carried(n.HTTP) > 0 {
 			return errors.New("has clients")
 		}
 		return nil

@@ -179,6 +179,10 @@ func (s *Server) login(r *nethttp.Request) (broker.Identity, error) {
 		if !errors.Is(err, broker.ErrAccess) {
 			return who, err
 		}
+		// A node that starts may not know its users yet.
+		if accepting, _ := s.broker.Accepting(); !accepting {
+			return who, broker.ErrNotAccepting
+		}
 	}
 	f := notAuthorised("Login failed")
 	f.login = true

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeBroker struct {
 	Broker // what these tests do not call
 	ready  error
+	closed bool // to clients
 }
 
 func (f *fakeBroker) Ready() error { return f.ready }
@@ -30,6 +31,7 @@ func (f *fakeBroker) Login(_ context.Context, user, password, _ string) (broker.
 	}
 	return broker.Identity{}, broker.ErrAccess
 }
+func (f *fakeBroker) Accepting() (bool, <-chan struct{}) { return !f.closed, nil }
 func (f *fakeBroker) ClusterStatus(context.Context) broker.ClusterStatus {
 	return broker.ClusterStatus{Leader: "n2", Term: 7}
 }
@@ -57,6 +59,16 @@ func TestProbes(t *testing.T) {
 	f.ready = nil
 	if code, _ := ask(s, "/readyz", "10.1.1.1:5"); code != 200 {
 		t.Errorf("readyz: %d", code)
+	}
+}
+
+func TestANodeThatStartsRefusesNoLogin(t *testing.T) {
+	s := New(&fakeBroker{closed: true}, hclog.NewNullLogger())
+	if code, body := ask(s, "/api/whoami", "127.0.0.1:9", "bob", "unknown yet"); code != 503 {
+		t.Errorf("%d %s, want 503: the node does not know its users yet", code, body)
+	}
+	if code, body := ask(s, "/api/whoami", "127.0.0.1:9"); code != 401 {
+		t.Errorf("without a login: %d %s, want 401", code, body)
 	}
 }
 

@@ -39,7 +39,8 @@ const ProtocolHeader = "AMQP\x00\x00\x09\x01"
 var (
 	ErrFrame  = errors.New("malformed frame")
 	ErrSyntax = errors.New("malformed payload")
-	ErrUTF8   = errors.New("Malformed UTF-8 in shortstr") //nolint:staticcheck // RabbitMQ's words
+	//lint:ignore ST1005 RabbitMQ's words
+	ErrUTF8 = errors.New("Malformed UTF-8 in shortstr")
 )
 
 // Frame is one frame; Payload aliases the Reader's buffer.

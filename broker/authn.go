@@ -68,14 +68,9 @@ func (n *Node) LoginExternal(ctx context.Context, user, remoteAddr string) (Iden
 
 // catchUp waits until this replica has applied what was committed before the call, or for loginCatchUp: without a leader the replica's own word stands.
 func (n *Node) catchUp(ctx context.Context) {
-	if !n.isAttached() {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, loginCatchUp)
 	defer cancel()
-	if index, err := n.log.ReadIndex(ctx); err == nil {
-		_ = n.applied.wait(ctx, index, nil)
-	}
+	n.CatchUp(ctx)
 }
 
 // logins verifies passwords: a few slow hashes at a time, and a memory of those that were right.

@@ -22,17 +22,6 @@ func (n *Node) CatchUp(ctx context.Context) {
 	}
 }
 
-// NodeNames maps the ids of nodes in the log to the names that people gave them. Any goroutine.
-func (n *Node) NodeNames() map[string]string {
-	names := map[string]string{}
-	if n.isAttached() {
-		for _, m := range n.log.Members() {
-			names[m.Node] = m.Name
-		}
-	}
-	return names
-}
-
 // viewChunk is how many objects are read in one hold of the state.
 const viewChunk = 200
 

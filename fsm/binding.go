@@ -87,6 +87,9 @@ func (set *bindingSet) all() []*binding {
 
 func (s *State) bind(ch *channel, c *Bind) *refusal {
 	source, dest, r := s.bindingEnds(ch.session, (*Unbind)(c))
+	if r == nil {
+		r = ch.session.mayChange(dest)
+	}
 	if r != nil {
 		return r
 	}
@@ -104,7 +107,7 @@ func (s *State) bind(ch *channel, c *Bind) *refusal {
 	return nil
 }
 
-// unbind answers where the binding, or one of its ends, is not there: what is asked for is the case.
+// unbind succeeds where the binding, or one of its ends, is not there: what is asked for is the case, whoever the queue belongs to.
 func (s *State) unbind(ch *channel, c *Unbind) *refusal {
 	source, dest, r := s.bindingEnds(ch.session, c)
 	if r != nil && r.code != NotFound {
@@ -112,6 +115,9 @@ func (s *State) unbind(ch *channel, c *Unbind) *refusal {
 	}
 	if r == nil {
 		if b := dest.inbound().find(source, c.Key, tableOf(c.Arguments)); b != nil {
+			if r = ch.session.mayChange(dest); r != nil {
+				return r
+			}
 			s.removeBinding(b)
 			s.topologyChanged()
 		}
@@ -134,14 +140,21 @@ func (s *State) bindingEnds(ses *session, c *Unbind) (source *exchange, dest tar
 		return nil, target{}, noExchange(c.Source, v)
 	}
 	if c.ToExchange {
-		dest.exchange = v.exchanges[c.Destination]
-		if dest.exchange == nil {
+		if dest.exchange = v.exchanges[c.Destination]; dest.exchange == nil {
 			return nil, target{}, noExchange(c.Destination, v)
 		}
-	} else if dest.queue, r = ses.queue(c.Destination); r != nil {
-		return nil, target{}, r
+	} else if dest.queue = v.queues[c.Destination]; dest.queue == nil {
+		return nil, target{}, noQueue(c.Destination, v)
 	}
 	return source, dest, nil
+}
+
+// mayChange refuses to change the bindings of a queue that is another connection's own.
+func (ses *session) mayChange(dest target) *refusal {
+	if dest.queue == nil {
+		return nil
+	}
+	return ses.mayUse(dest.queue)
 }
 
 // mayBind checks what binding and unbinding need: to write to the destination and to read from the source.

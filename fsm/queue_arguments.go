@@ -136,9 +136,9 @@ func parseQueueArguments(t content.Table, label string) (queueArguments, *refusa
 func readQueueArguments(t content.Table, label string) (queueArguments, *refusal) {
 	a := defaultQueueArguments()
 	p := argumentParser{table: t, label: label}
-	switch kind, _ := p.text(argQueueType); kind {
-	case "", queueTypeClassic:
-	case queueTypeQuorum:
+	switch kind, given := p.text(argQueueType); {
+	case !given, kind == queueTypeClassic:
+	case kind == queueTypeQuorum:
 		a.deliveryLimit, a.quorum = deliveryLimitQuorum, true
 	default:
 		p.fail(argQueueType, fmt.Sprintf("\"unsupported queue type '%s'\"", kind))

@@ -12,7 +12,7 @@ import (
 // drainBound is how long LoseLeader waits for the clients of the leader's node to go away by themselves.
 const drainBound = 2 * time.Second
 
-// Chaos takes the leader away from the cluster again and again, `every` after the last time, until ctx ends or the returned function is called. That
+// Chaos takes the leader away from the cluster again and again, at once and then `every` after the last time, until ctx ends or the returned function is called. That
 // one returns how often it happened, and what went wrong with it.
 func (w *World) Chaos(ctx context.Context, every time.Duration) (stop func() (int, error)) {
 	w.chaotic = true
@@ -21,7 +21,7 @@ func (w *World) Chaos(ctx context.Context, every time.Duration) (stop func() (in
 	var times int
 	var failed error
 	wg.Go(func() {
-		timer := time.NewTimer(every)
+		timer := time.NewTimer(0)
 		defer timer.Stop()
 		for failed == nil {
 			select {

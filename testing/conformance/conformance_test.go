@@ -33,7 +33,7 @@ func suites() []Suite {
 
 const (
 	prepareBound = 10 * time.Minute // to install one suite's needs
-	chaosEvery   = 10 * time.Second
+	chaosEvery   = 5 * time.Second
 	notPrepared  = "TRIAGEMQ_CONFORMANCE_NOT_PREPARED" // JSON: suite → error
 )
 
@@ -157,6 +157,9 @@ func runSuite(t *testing.T, s Suite) Row {
 	times, failedChaos := stop()
 	if row.Chaos {
 		t.Logf("%s lost %d leaders", s.Name, times)
+		if times == 0 {
+			t.Error("no leader was lost meanwhile")
+		}
 	}
 	for _, e := range []error{err, failedChaos} {
 		if e != nil {

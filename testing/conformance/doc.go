@@ -7,7 +7,7 @@
 // The tests themselves are built with the tag conformance; `make conformance` runs them. The process first installs, with the network, what the chosen
 // suites need, and then starts itself again in a network namespace of its own (EnterNamespace), where the standard ports are free: many suites dial
 // localhost:5672 and localhost:15672 whatever they are told. A Balancer listens there and spreads connections over the nodes, so that a suite that
-// opens two connections is on two nodes. With CHAOS=1 the cluster loses its leader every ten seconds meanwhile (LoseLeader).
+// opens two connections is on two nodes. With CHAOS=1 the cluster loses its leader every five seconds meanwhile (LoseLeader).
 //
 // A suite in another language is a program that prints TAP (`ok NAME`, `not ok NAME`, and `1..COUNT` at its end); World.Command gives it the addresses
 // in its environment. To add one: a file suite_NAME_test.go with a function that returns its Suite, a line in the list in conformance_test.go, and its

@@ -108,11 +108,11 @@ func (w *World) Command(ctx context.Context, dir, name string, args ...string) *
 func (w *World) Env() []string {
 	var amqp, http []string
 	for _, n := range w.Cluster.Nodes {
-		addr := n.AMQP
 		if w.chaotic {
-			addr = w.Front.Addr()
+			amqp, http = append(amqp, w.Front.Addr()), append(http, w.http.Addr())
+		} else {
+			amqp, http = append(amqp, n.AMQP), append(http, n.HTTP)
 		}
-		amqp, http = append(amqp, addr), append(http, n.HTTP)
 	}
 	return []string{
 		"AMQP_URL=amqp://guest:guest@" + net.JoinHostPort("127.0.0.1", fmt.Sprint(StandardPort)) + "/%2F",

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // Direct replies are RabbitMQ's direct reply-to: a requester opens an address at its node, a responder anywhere in the cluster sends to it, and the reply goes
 // from node to node, outside the log. It is kept nowhere: it arrives at most once, and dies with the requester's channel.
 //
-// An address is NODE.KEY: which node knows the key, and 130 random bits that nobody guesses. The node's boot, the connection and the channel are what the key
+// An address is NODE.KEY: which node knows the key, and 128 random bits that nobody guesses. The node's boot, the connection and the channel are what the key
 // stands for there, so an address of a boot that is over means nothing to the next one.
 
 // DirectReply is a message on its way to a reply address.
@@ -58,7 +59,9 @@ func newDirectReplies() *directReplies {
 
 // OpenReplyAddress makes an address to which any node's clients may send, until CloseReplyAddress. Any goroutine.
 func (n *Node) OpenReplyAddress(t ReplyTaker) (address string) {
-	key := rand.Text()
+	var octets [16]byte
+	rand.Read(octets[:])
+	key := base64.StdEncoding.EncodeToString(octets[:]) // RabbitMQ's form, which ends in ==
 	d := n.replies
 	d.mu.Lock()
 	defer d.mu.Unlock()

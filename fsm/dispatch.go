@@ -65,7 +65,7 @@ func (s *State) deliver(p *part, e store.Entry, c *consumer) {
 		}
 	}
 	if ch.session.origin == s.mine && s.mine != nil {
-		effect := Effect{Kind: Delivered, Ref: ch.ref(), Consumer: c.tag, Tag: tag, Delivery: s.lastDelivery}
+		effect := Effect{Kind: Delivered, Ref: ch.ref(), Consumer: c.tag, Tag: tag, Delivery: s.lastDelivery, Quorum: p.queue.args.quorum}
 		s.emitMessage(ch, effect, &info)
 	}
 	if c.noAck {
@@ -119,7 +119,7 @@ func (s *State) get(ch *channel, c *Get) *refusal {
 	if c.NoAck {
 		left-- // it still counts until it is removed, after its content was used
 	}
-	effect := Effect{Kind: Delivered, Ref: ch.ref(), Command: KindGet, Get: true, Tag: tag, Delivery: s.lastDelivery, Count: countOf(left)}
+	effect := Effect{Kind: Delivered, Ref: ch.ref(), Command: KindGet, Get: true, Tag: tag, Delivery: s.lastDelivery, Count: countOf(left), Quorum: q.args.quorum}
 	s.emitMessage(ch, effect, &info)
 	if c.NoAck {
 		p.messages.Remove(e)

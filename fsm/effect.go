@@ -54,6 +54,7 @@ type Effect struct {
 	Delivery    uint64 // delivery id
 	Redelivered bool
 	Deliveries  uint32 // earlier deliveries that count: x-delivery-count where not 0
+	Quorum      bool   // the queue was declared with x-queue-type quorum
 	Get         bool
 	Exchange    []byte
 	RoutingKey  []byte

@@ -1,8 +1,6 @@
 package amqp
 
 import (
-	"crypto/rand"
-
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/transport/wire"
 )
@@ -154,7 +152,7 @@ func (ch *channel) handleConsume(m *wire.BasicConsume) *exception {
 // consumerTag is the client's, or a new one.
 func consumerTag(asked string) string {
 	if asked == "" {
-		return "amq.ctag-" + rand.Text()
+		return uniqueName("amq.ctag-")
 	}
 	return asked
 }

@@ -1,6 +1,8 @@
 package amqp
 
 import (
+	"math"
+
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/fsm/content"
 	"github.com/triagemq/triagemq/transport/wire"
@@ -77,7 +79,7 @@ func (ch *channel) deliver(e *fsm.Effect) {
 	}
 	properties := e.Properties
 	if e.Deliveries > 0 {
-		properties = withDeliveryCount(properties, e.Deliveries)
+		properties = withDeliveryCount(properties, e)
 	}
 	b.b = wire.AppendContent(b.b, ch.id(), c.tuned.FrameMax, properties, e.Body)
 	if e.Get {
@@ -85,13 +87,18 @@ func (ch *channel) deliver(e *fsm.Effect) {
 	}
 }
 
-// withDeliveryCount adds RabbitMQ's header for redeliveries.
-func withDeliveryCount(properties []byte, deliveries uint32) []byte {
+// withDeliveryCount adds RabbitMQ's header for redeliveries. RabbitMQ sends it as a 64-bit integer, and only where the queue is of type quorum. Elsewhere its
+// clients never met it, and Perl's Net::AMQP ends at a 64-bit integer, which it cannot read: there the header is a 32-bit one.
+func withDeliveryCount(properties []byte, e *fsm.Effect) []byte {
 	p, err := content.DecodeProperties(properties)
 	if err != nil {
 		return properties // never: they were validated when they were published
 	}
-	p.Headers = p.Headers.With("x-delivery-count", int64(deliveries))
+	var count any = int32(min(e.Deliveries, math.MaxInt32))
+	if e.Quorum {
+		count = int64(e.Deliveries)
+	}
+	p.Headers = p.Headers.With("x-delivery-count", count)
 	p.Has |= content.HasHeaders
 	return p.Append(nil)
 }

@@ -1,7 +1,6 @@
 package amqp
 
 import (
-	"crypto/rand"
 	"strings"
 
 	"github.com/triagemq/triagemq/fsm"
@@ -22,7 +21,7 @@ func (ch *channel) declareQueue(m *wire.QueueDeclare) (*exception, error) {
 	case command.Name == "" && m.Passive: // neither a new one nor the last
 		return exceptionf(notFound, m.ID(), "no queue '' in vhost '%s'", ch.conn.vhost), nil
 	case command.Name == "":
-		command.Name, command.ServerNamed = "amq.gen-"+rand.Text(), true
+		command.Name, command.ServerNamed = uniqueName("amq.gen-"), true
 		ch.lastQueue = command.Name
 		ch.ask(&command, expected, m.NoWait) // there is nothing that a probe could find
 		return nil, nil

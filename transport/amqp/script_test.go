@@ -246,7 +246,7 @@ func (p *peer) print(out *strings.Builder, f wire.Frame) (wait bool) {
 }
 
 // generated is what the server draws by chance.
-var generated = regexp.MustCompile(`(amq\.(?:gen|ctag)-|amq\.rabbitmq\.reply-to\.n1\.)[A-Z2-7]{26}`)
+var generated = regexp.MustCompile(`(amq\.(?:gen|ctag)-|amq\.rabbitmq\.reply-to\.n1\.)[\w+/-]{22}(?:==)?`)
 
 // fields prints the fields that are not zero.
 func fields(m any) string {

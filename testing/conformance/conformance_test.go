@@ -28,6 +28,12 @@ func suites() []Suite {
 		suiteRabbitHole(),
 		suiteOracle(),
 		suiteCelery(),
+		suiteJava(),
+		suiteRuby(),
+		suitePHPExtension(),
+		suitePHPLib(),
+		suitePerl(),
+		suiteC(),
 	}
 }
 

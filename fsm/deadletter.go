@@ -58,9 +58,11 @@ func (s *State) deadLetter(q *queue, info *store.Info, reason string) {
 	if reason != reasonRejected {
 		queues = withoutCycles(queues, deaths)
 	}
-	if len(queues)+len(wait.exchanges) == 0 {
+	copied := len(queues) + len(wait.exchanges)
+	if copied == 0 {
 		return
 	}
+	s.budget -= copied - 1
 	dead := store.Content{Exchange: exchange, RoutingKey: key, Properties: properties, Body: m.Body}
 	published, _ := content.Scan(m.Properties) // validated when it was published; what this queue made of the priority ends with it
 	terms := terms{priority: published.Priority, ttlMillis: noTTL, traits: fromDeadLetter | copies.traits}

@@ -12,12 +12,13 @@ func (s *State) wake(q *queue) {
 }
 
 func (s *State) dispatchWoken() {
+	paid := len(s.woken) // what came to the others are dead letters of these
 	for i := 0; i < len(s.woken); i++ {
 		q := s.woken[i]
 		s.woken[i] = nil
 		q.woken = false
 		s.dispatch(q)
-		s.shed(q)
+		s.shed(q, i < paid || s.budget > 0)
 	}
 	s.woken = s.woken[:0]
 }

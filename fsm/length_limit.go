@@ -33,12 +33,15 @@ func (q *queue) refuses(bodyBytes int) bool {
 	return q.args.overflow != dropHead && q.args.limited() && q.args.exceeds(int64(q.ready())+1, q.bytes()+int64(bodyBytes))
 }
 
-// shed drops what a queue has too much, or leaves it to a remainder. The first message is free: the publish that displaced it has paid.
-func (s *State) shed(q *queue) {
+// shed drops what a queue has too much, or leaves it to a remainder. The first message is free where the publish that displaced it has paid, or passed on what
+// was paid: a dead letter costs nothing while it remains one message, and what multiplies ends with the budget.
+func (s *State) shed(q *queue, free bool) {
 	if !q.crowded() || s.isGone(q) {
 		return
 	}
-	s.shedFront(q)
+	if free {
+		s.shedFront(q)
+	}
 	if s.shedSome(q) || q.shedding {
 		return
 	}

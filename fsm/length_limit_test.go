@@ -63,3 +63,29 @@ func TestShedKeepsToTheBudget(t *testing.T) {
 		t.Fatalf("in the end: %+v", q)
 	}
 }
+
+// Full queues whose dead letters go to all the others multiply what they drop: with each overflow a message becomes as many as there are queues that it has
+// not been in. That is what was asked for, but one entry must not do all of it.
+func TestOverflowThatMultipliesKeepsToTheBudget(t *testing.T) {
+	const queues, budget = 12, 100
+	d := newDriver(t)
+	d.state.limits.bulkMoves = budget
+	for i := range queues {
+		name := fmt.Sprint("q", i)
+		d.declare(name, content.Table{{Name: argMaxLength, Value: int32(1)}, {Name: argDeadExchange, Value: "amq.fanout"}})
+		d.apply(&Bind{Ref: driverChannel, Source: "amq.fanout", Destination: name})
+	}
+	before := d.state.ordinal
+	for range 2 {
+		d.apply(&Publish{Ref: driverChannel, Exchange: []byte("amq.fanout"), Properties: []byte{0, 0}})
+		if n := d.state.ordinal - before; n > queues+2*budget*queues {
+			t.Fatalf("an entry enqueued %d messages", n)
+		}
+	}
+	d.check()
+	d.tick()
+	if n := d.state.ordinal; n == 0 || n > budget*queues {
+		t.Fatalf("a tick enqueued %d messages", n)
+	}
+	d.check()
+}

@@ -368,7 +368,7 @@ func (s *State) purgeQueue(ch *channel, c *PurgeQueue) *refusal {
 }
 
 func (s *State) purge(q *queue) {
-	if q.newest().loose() > s.budget {
+	if q.newest().loose() > max(s.budget, 0) {
 		s.addPart(q, s.nextSerial())
 		s.touch(q)
 	}

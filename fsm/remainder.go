@@ -76,7 +76,7 @@ func (s *State) evictSome(r *remainder) (done bool) {
 		return true
 	}
 	s.evict(ch, r.evicted, 0)
-	if s.budget == 0 {
+	if s.budget <= 0 {
 		return false
 	}
 	for i, serial := range ch.evicting {

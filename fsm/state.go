@@ -57,7 +57,7 @@ type State struct {
 	// Of the entry that is being applied.
 	index   uint64
 	ordinal uint32 // messages created in this entry
-	budget  int    // bulk moves that this entry may still make
+	budget  int    // bulk moves that this entry may still make; below 0 by what the last of them made
 	woken   []*queue
 
 	committing bool // the commands are those of a transaction that nothing refuses

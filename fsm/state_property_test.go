@@ -19,6 +19,10 @@ func TestReplicasAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := newEntryGenerator(t, rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		replicas := []*testReplica{newTestReplica(g.origins[0]), newTestReplica(g.origins[0]), newTestReplica(g.origins[0])}
+		bulkMoves := g.n("bulk moves", 1, 6)
+		for _, r := range replicas {
+			r.limit(bulkMoves)
+		}
 		var history []string
 		defer func() {
 			if fault := recover(); fault != nil {
@@ -45,21 +49,99 @@ func TestReplicasAgree(t *testing.T) {
 	})
 }
 
+// What a Probe answers is what applying the command would: the same reply, and no change.
+func TestProbesAgreeWithApply(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := newEntryGenerator(t, rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		r := newTestReplica(g.origins[0])
+		for index := uint64(1); index <= 40; index++ {
+			g.state = r.state
+			entry, _ := g.entry()
+			r.state.Apply(index, entry)
+			if due, ok := r.state.NextDeadline(); index > 2 && (!ok || due > r.state.nowMillis) {
+				compareProbes(t, g, r, index+1)
+			}
+		}
+	})
+}
+
+func compareProbes(t fataler, g *entryGenerator, r *testReplica, index uint64) {
+	record := r.state.origins[r.local.Node]
+	if record == nil || !record.open || record.boot != r.local.Boot {
+		return
+	}
+	for range 4 {
+		c := g.probed(r.local)
+		before := snapshotBytes(t, r.state)
+		reply, ok := r.state.Probe(r.local, c.Append(nil))
+		if !bytes.Equal(snapshotBytes(t, r.state), before) {
+			t.Fatalf("the probe of %T%+v changes the state", c, c)
+		}
+		if !ok {
+			continue
+		}
+		idle := (&Grant{Ref: reply.Ref, Tag: "nobody's"}).Append(nil)
+		with, without := *r, *r
+		with.restore(t)
+		without.restore(t)
+		with.effects, without.effects = nil, nil
+		now := r.state.nowMillis
+		with.state.Apply(index, AppendEntry(nil, now, [][]byte{AppendBatch(nil, r.local, record.last+1, c.Append(idle))}))
+		without.state.Apply(index, AppendEntry(nil, now, [][]byte{AppendBatch(nil, r.local, record.last+1, idle)}))
+		if !bytes.Equal(snapshotBytes(t, with.state), snapshotBytes(t, without.state)) {
+			t.Fatalf("%T%+v changes what its probe said it would not", c, c)
+		}
+		want := append([]string{fmt.Sprintf("%+v", reply)}, without.effects...)
+		if noWait := len(with.effects) == len(without.effects); !noWait && !slices.Equal(with.effects, want) {
+			t.Fatalf("%T%+v has the effects\n%s\nits probe says\n%s", c, c, strings.Join(with.effects, "\n"), want[0])
+		}
+	}
+}
+
+// probed draws a command that a probe may answer.
+func (g *entryGenerator) probed(o Origin) Command {
+	ref := g.ref(o)
+	switch g.n("probed", 1, 4) {
+	case 1:
+		return &Get{Ref: ref, Queue: g.queueName(), NoAck: g.flag("no-ack")}
+	case 2:
+		return &Bind{Ref: ref, Source: oneOf(g, []string{"amq.fanout", "amq.topic", "e"}), Destination: oneOf(g, []string{"a", "b"}), Key: g.key()}
+	case 3:
+		return &DeclareExchange{Ref: ref, Name: g.exchangeName(), Type: "direct", Durable: true, Passive: g.flag("passive")}
+	}
+	name := g.queueName()
+	c := &DeclareQueue{Ref: ref, Name: name, Durable: true, Passive: g.flag("passive"), ServerNamed: true}
+	for _, q := range g.state.gather().queues {
+		if q.name == name {
+			c.Arguments, c.AutoDelete = q.arguments, q.autoDelete
+		}
+	}
+	return c
+}
+
 // testLimits are so low that random entries reach them.
 var testLimits = limits{bulkMoves: 2, deadQueueMessages: 2}
 
 type testReplica struct {
 	state   *State
 	local   Origin
+	limits  limits
 	effects []string
 }
 
 func newTestReplica(local Origin) *testReplica {
 	r := &testReplica{local: local}
 	r.state = New(Options{Sink: r, Check: true})
-	r.state.limits = testLimits
+	r.limits = testLimits
+	r.state.limits = r.limits
 	r.state.SetLocal(local)
 	return r
+}
+
+// limit sets what one entry may move.
+func (r *testReplica) limit(bulkMoves int) {
+	r.limits.bulkMoves = bulkMoves
+	r.state.limits = r.limits
 }
 
 // Emit implements Sink.
@@ -73,7 +155,7 @@ func (r *testReplica) restore(t fataler) {
 	if err != nil {
 		t.Fatalf("restore: %v", err)
 	}
-	restored.limits = testLimits
+	restored.limits = r.limits
 	restored.SetLocal(r.local)
 	restored.marked = r.state.marked
 	r.state = restored
@@ -156,6 +238,9 @@ func (g *entryGenerator) entry() (entry []byte, text string) {
 	if g.chance("time passes", 40) {
 		g.nowMillis += int64(g.n("millis", 0, 1500))
 	}
+	if g.chance("a long time passes", 2) {
+		g.nowMillis += 40 * 60 * 1000 // the default time-out of consumers, too
+	}
 	if len(g.seqs) == 0 {
 		item := AppendOriginOpen(nil, g.origins[0])
 		g.seqs[g.origins[0]] = 0
@@ -186,6 +271,9 @@ func (g *entryGenerator) preamble() (entry []byte, text string) {
 	} else {
 		b = (&InitUsers{Name: "u"}).Append(b)
 	}
+	if g.flag("another vhost") {
+		b = (&PutVHost{Name: "v", Creator: "u"}).Append(b)
+	}
 	for conn := uint32(1); conn <= 2; conn++ {
 		b = (&OpenSession{Ref: Ref{Conn: conn}, VHost: "/", User: "u", CancelNotify: conn == 1}).Append(b)
 		for number := uint16(1); number <= 2; number++ {
@@ -198,6 +286,11 @@ func (g *entryGenerator) preamble() (entry []byte, text string) {
 	b = (&DeclareQueue{Ref: ref, Name: "dlq", Durable: true}).Append(b)
 	b = (&DeclareQueue{Ref: ref, Name: "a", Durable: true, Arguments: g.queueArguments()}).Append(b)
 	b = (&DeclareQueue{Ref: ref, Name: "b", Durable: true, Arguments: g.queueArguments()}).Append(b)
+	if g.flag("fanned out") { // what overflows multiplies
+		for _, name := range []string{"a", "b", "dlq"} {
+			b = (&Bind{Ref: ref, Source: "amq.fanout", Destination: name}).Append(b)
+		}
+	}
 	return AppendEntry(nil, g.nowMillis, [][]byte{AppendBatch(nil, o, g.seqs[o], b)}), "preamble"
 }
 
@@ -422,6 +515,11 @@ func (g *entryGenerator) publish(ref Ref) *Publish {
 		if g.flag("delay") {
 			p.Headers = append(p.Headers, content.Field{Name: headerDelay, Value: oneOf(g, []any{int32(1), int32(500), int64(2000), int32(-5), "700", "soon"})})
 		}
+		for _, name := range []string{headerCC, headerBCC} {
+			if g.flag("copies") {
+				p.Headers = append(p.Headers, content.Field{Name: name, Value: content.Array{g.key(), g.key()}[:g.n("keys", 0, 2)]})
+			}
+		}
 		if g.flag("own x-death") {
 			p.Headers = append(p.Headers, content.Field{Name: headerDeath, Value: "mine"})
 		}
@@ -444,7 +542,7 @@ func (g *entryGenerator) sessionCommand(o Origin, ref Ref) Command {
 	switch roll := g.n("session command", 1, 20); {
 	case roll <= 8:
 		vhost := "/"
-		if g.chance("other vhost", 10) {
+		if g.chance("other vhost", 20) {
 			vhost = "v"
 		}
 		return &OpenSession{
@@ -531,6 +629,9 @@ func (g *entryGenerator) policyCommand() Command {
 	add("alternate-exchange", "amq.fanout", "f")
 	add("ha-mode", "all")
 	add("message-ttl", int32(0), int32(800))
+	add("delayed-retry-type", "all", "failed", "disabled")
+	add("delayed-retry-min", int32(0), int32(400))
+	add("delayed-retry-max", int32(300))
 	add("expires", int32(1), int32(3000))
 	return &PutPolicy{
 		Ref: ref, VHost: vhost, Name: name, Operator: operator, Pattern: oneOf(g, []string{"", "^a", "^(?!a)", "(", "b|dlq"}),

@@ -196,7 +196,7 @@ func (s *State) timeOut(ch *channel, overdue *store.Info, timeoutMillis int64) {
 	q := c.queue
 	s.serverCancel(c)
 	s.evict(ch, c.serial, overdue.Hold.Tag)
-	if s.budget == 0 {
+	if s.budget <= 0 {
 		ch.evicting = append(ch.evicting, c.serial)
 		s.remainders = append(s.remainders, &remainder{channel: ch, channelSerial: ch.serial, evicted: c.serial})
 	}

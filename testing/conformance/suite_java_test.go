@@ -14,7 +14,7 @@ func suiteJava() Suite {
 	return Suite{
 		Name: "java", About: "RabbitMQ's Java client with its own functional tests",
 		Debian:  []string{"default-jdk-headless", "librabbitmq-client-java", "junit4", "libhamcrest-java", "libslf4j-java", "curl"},
-		Timeout: 10 * time.Minute,
+		Timeout: 20 * time.Minute,
 		Install: func(ctx context.Context, c *Cache) error {
 			_, err := c.Source(ctx, source)
 			return err

@@ -12,7 +12,7 @@ import java.util.Map;
  * in time fails, with the stack of its thread, and is left behind.
  */
 public class Tap extends RunListener {
-    private static final long CLASS_MILLIS = 60_000;
+    private static final long CLASS_MILLIS = 300_000;
 
     private final PrintStream out;
     private final Map<Description, String> failed = new HashMap<>();

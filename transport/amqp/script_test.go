@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"maps"
 	"net"
 	"os"
@@ -27,7 +29,8 @@ var update = flag.Bool("update", false, "write the output of the scripts in test
 //
 //	CHANNEL METHOD FIELD=VALUE…       a method; flags need no value, tables are name:value,…
 //	CHANNEL publish KEY BODY [FIELD=VALUE…]  basic.publish with properties and body, in one frame each
-//	CHANNEL header SIZE | CHANNEL body TEXT | raw HEX | string TEXT
+//	CHANNEL header SIZE | CHANNEL body TEXT | raw HEX | string TEXT | heartbeat
+//	alarm REASON              the node blocks publishers, before what else the block has; without a reason it lets them go on
 //
 // {reply-to} stands for the reply-to of the message that came last.
 //
@@ -52,12 +55,37 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// TestScriptsNameEveryMethod: there is a script for each method. No mechanism of ours has a challenge, so connection.secure is never sent.
+func TestScriptsNameEveryMethod(t *testing.T) {
+	var all strings.Builder
+	files, err := filepath.Glob("testdata/*.txt")
+	for _, file := range files {
+		text, failed := os.ReadFile(file)
+		err = errors.Join(err, failed)
+		all.Write(text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	methods := 0
+	for m := range allMethods() {
+		methods++
+		line := regexp.MustCompile(`(?m)^\d+ ` + regexp.QuoteMeta(m.ID().String()) + `( |$)`)
+		if m.ID() != wire.IDConnectionSecure && !line.MatchString(all.String()) {
+			t.Errorf("no script has %v", m.ID())
+		}
+	}
+	if methods < 60 {
+		t.Errorf("only %d methods", methods)
+	}
+}
+
 func runScript(t *testing.T, s *Server, file string) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, conn: dial(t, s), in: wire.NewReader()}
+	p := &peer{t: t, conn: dial(t, s), in: wire.NewReader(), server: s}
 	var out strings.Builder
 	for _, block := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
 		input, _, _ := strings.Cut(block, "\n----")
@@ -79,7 +107,8 @@ type peer struct {
 	t       testing.TB
 	conn    net.Conn
 	in      *wire.Reader
-	opened  bool // the barrier channel is open
+	server  *Server // of the script
+	opened  bool    // the barrier channel is open
 	replyTo string
 	closed  bool
 }
@@ -91,7 +120,10 @@ func (p *peer) play(input string) string {
 	var b []byte
 	for _, line := range strings.Split(input, "\n") {
 		line = strings.ReplaceAll(line, "{reply-to}", p.replyTo)
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+		line = strings.TrimSpace(line)
+		if reason, ok := strings.CutPrefix(line, "alarm"); ok {
+			p.server.alarm(strings.TrimSpace(reason))
+		} else if line != "" && !strings.HasPrefix(line, "#") {
 			b = p.encode(b, line)
 		}
 	}
@@ -99,6 +131,16 @@ func (p *peer) play(input string) string {
 	p.send(b)
 	p.collect(&out)
 	return out.String()
+}
+
+// alarm tells all connections what their node would tell them.
+func (s *Server) alarm(reason string) {
+	s.mu.Lock()
+	connections := slices.Collect(maps.Keys(s.connections))
+	s.mu.Unlock()
+	for _, c := range connections {
+		c.Blocked(reason)
+	}
 }
 
 func (p *peer) send(b []byte) {
@@ -342,15 +384,26 @@ func (p *peer) properties(words []string) []byte {
 }
 
 func (p *peer) method(name string) wire.Method {
-	for class := uint32(10); class <= 90; class++ {
-		for id := uint32(10); id <= 120; id++ {
-			if m := wire.NewMethod(wire.MethodID(class<<16 | id)); m != nil && m.ID().String() == name {
-				return m
-			}
+	for m := range allMethods() {
+		if m.ID().String() == name {
+			return m
 		}
 	}
 	p.t.Fatalf("no method %q", name)
 	return nil
+}
+
+// allMethods are the methods of the codec.
+func allMethods() iter.Seq[wire.Method] {
+	return func(yield func(wire.Method) bool) {
+		for class := uint32(10); class <= 90; class++ {
+			for id := uint32(10); id <= 120; id++ {
+				if m := wire.NewMethod(wire.MethodID(class<<16 | id)); m != nil && !yield(m) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // set sets fields from FIELD=VALUE.

@@ -107,16 +107,35 @@ def dead_deep(t):
     c.take("o.d1")
 
 
+def loop(c, *names, **arguments):
+    """Queues each of which dead-letters to the next, and the last to the first."""
+    for name, to in zip(names, names[1:] + names[:1]):
+        c.declare(name, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": to, **arguments}, quiet=True)
+
+
+def publish_confirmed(t, queue, body, **properties):
+    """Publishes and waits until the message is in the queue: RabbitMQ answers how many a queue has before it takes what was sent earlier."""
+    c = t.channel()
+    c.do(spec.Confirm.Select(), quiet=True)
+    c.publish("", queue, body, quiet=True, **properties)
+    c.ch.method()
+
+
+def await_empty(c, *queues):
+    for queue in queues:
+        c.await_count(queue, 0)
+    for queue in queues:
+        c.take(queue, seconds=0.5)
+
+
 @case
 def dead_cycle(t):
     """A cycle of expiry alone drops; the same with a rejection goes on."""
     c = t.channel()
-    c.declare("o.cyc", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.cyc", "x-message-ttl": 50})
-    c.publish("", "o.cyc", b"drops", quiet=True)
-    c.declare("o.clock", arguments={"x-expires": 500})
-    c.await_gone("o.clock")
-    c.take("o.cyc", seconds=0.5)
-    c.declare("o.self", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.self"})
+    loop(c, "o.cyc", **{"x-message-ttl": 50})
+    publish_confirmed(t, "o.cyc", b"drops")
+    await_empty(c, "o.cyc")
+    loop(c, "o.self")
     c.publish("", "o.self", b"stays", quiet=True)
     c.do(spec.Basic.Reject(c.hold("o.self"), False))
     c.do(spec.Basic.Reject(c.hold("o.self"), False))
@@ -126,13 +145,63 @@ def dead_cycle(t):
 @case
 def dead_cycle_of_two(t):
     c = t.channel()
-    c.declare("o.ping", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.pong", "x-message-ttl": 30})
-    c.declare("o.pong", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.ping", "x-message-ttl": 30})
-    c.publish("", "o.ping", b"drops", quiet=True)
-    c.declare("o.clock", arguments={"x-expires": 500})
-    c.await_gone("o.clock")
-    c.take("o.ping", seconds=0.5)
-    c.take("o.pong", seconds=0.5)
+    loop(c, "o.ping", "o.pong", **{"x-message-ttl": 30})
+    publish_confirmed(t, "o.ping", b"drops")
+    await_empty(c, "o.ping", "o.pong")
+
+
+@case
+def dead_cycle_of_overflow(t):
+    """Whichever automatic reason comes first, and from which of the queues: it drops."""
+    c = t.channel()
+    full = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.expires", "x-max-length": 0}
+    c.declare("o.full", arguments=full)
+    c.declare("o.expires", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.full", "x-message-ttl": 30})
+    for first in ("o.full", "o.expires"):
+        publish_confirmed(t, first, b"drops")
+        await_empty(c, "o.full", "o.expires")
+    loop(c, "o.one", **{"x-max-length": 1})
+    publish_confirmed(t, "o.one", b"drops")
+    publish_confirmed(t, "o.one", b"stays")
+    c.take("o.one")
+
+
+@case
+def dead_cycle_with_rejection(t):
+    """A retry: one queue's messages are rejected, the other's expire. Since the message was last in the queue that it goes to somebody has rejected it."""
+    c = t.channel()
+    c.declare("o.retry", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.wait"})
+    c.declare("o.wait", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.retry", "x-message-ttl": 30})
+    c.publish("", "o.retry", b"again and again", quiet=True)
+    for _ in range(3):
+        c.do(spec.Basic.Reject(c.hold("o.retry"), False))
+    c.take("o.retry")
+
+
+@case
+def dead_cycle_beside_a_way_out(t):
+    """Only the queue that closes the cycle is left out."""
+    c = t.channel()
+    c.exchange("o.fan", "fanout")
+    c.declare("o.cyc", arguments={"x-dead-letter-exchange": "o.fan", "x-message-ttl": 30})
+    c.declare("o.out")
+    c.bind("o.cyc", "o.fan")
+    c.bind("o.out", "o.fan")
+    publish_confirmed(t, "o.cyc", b"goes out")
+    c.take("o.out")
+    await_empty(c, "o.cyc")
+
+
+@case
+def dead_cycle_of_forged_deaths(t):
+    """What a client says of deaths may close a cycle."""
+    c = t.channel()
+    c.declare("o.src", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "o.to", "x-message-ttl": 30})
+    c.declare("o.to")
+    for reason in ("expired", "maxlen", "rejected"):
+        publish_confirmed(t, "o.src", b"m", headers={"x-death": [{"queue": "o.to", "reason": reason, "count": 1, "exchange": "", "routing-keys": ["k"]}]})
+        c.await_count("o.src", 0)
+        c.take("o.to", seconds=0.5)
 
 
 @case

@@ -316,6 +316,18 @@ def tx_nack_and_ack_multiple(t):
 
 
 @case
+def tx_into_full_queue(t):
+    """One of two messages has no room: what the client is told, and what is there then."""
+    c = t.channel()
+    c.declare("o.txfull", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    c.do(spec.Tx.Select())
+    c.publish("", "o.txfull", b"1", quiet=True)
+    c.publish("", "o.txfull", b"2", quiet=True)
+    c.do(spec.Tx.Commit())
+    c.take("o.txfull", seconds=0.5)
+
+
+@case
 def direct_reply_to(t):
     c = t.channel()
     c.do(spec.Basic.Consume(queue="amq.rabbitmq.reply-to", no_ack=False))

@@ -34,11 +34,11 @@ func (c *consumer) canTake() bool {
 	if c.standsBy || c.grantMessages <= 0 || c.grantBytes <= 0 {
 		return false
 	}
-	if c.noAck {
-		return true
+	// A channel at its shared limit is served nothing more, what needs no ack included, as in RabbitMQ; that only does not count itself.
+	if ch := c.channel; ch.limitShared != 0 && ch.held >= int(ch.limitShared) {
+		return false
 	}
-	ch := c.channel
-	return (c.limit == 0 || c.held < int(c.limit)) && (ch.limitShared == 0 || ch.held < int(ch.limitShared))
+	return c.noAck || c.limit == 0 || c.held < int(c.limit)
 }
 
 // ring is the order in which the consumers of a queue are served: by priority, and round robin within one. Only those that may have room are in it, so

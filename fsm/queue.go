@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/triagemq/triagemq/fsm/content"
 	"github.com/triagemq/triagemq/fsm/route"
 	"github.com/triagemq/triagemq/fsm/store"
 )
@@ -251,8 +252,10 @@ func (s *State) checkDeclareQueue(ses *session, c *DeclareQueue) (q *queue, args
 	if r := ses.mayQueue(configure, c.Name); r != nil {
 		return nil, args, r
 	}
-	ses.vhost.fillQueueType(c)
 	label := queueLabel(c.Name, ses.vhost)
+	if r := ses.vhost.fillQueueType(c, label); r != nil {
+		return nil, args, r
+	}
 	if q != nil {
 		return q, args, q.equivalent(ses, c, label)
 	}
@@ -269,15 +272,21 @@ func (s *State) checkDeclareQueue(ses *session, c *DeclareQueue) (q *queue, args
 }
 
 // fillQueueType gives a declaration without a type its virtual host's default, where such a queue can have it.
-func (v *vhost) fillQueueType(c *DeclareQueue) {
+// Arguments that have no room for one more are refused: with it they would not decode.
+func (v *vhost) fillQueueType(c *DeclareQueue, label string) *refusal {
 	quorum := v.defaultQueueType == queueTypeQuorum
 	if v.defaultQueueType == "" || quorum && (!c.Durable || c.Exclusive || c.AutoDelete) {
-		return
+		return nil
 	}
 	arguments := tableOf(c.Arguments)
-	if _, has := arguments.Get(argQueueType); !has {
-		c.Arguments = arguments.With(argQueueType, v.defaultQueueType).Append(nil)
+	if _, has := arguments.Get(argQueueType); has {
+		return nil
 	}
+	if len(arguments) >= content.EntriesMax {
+		return refuse(PreconditionFailed, "%s has %d arguments and none is %s", label, len(arguments), argQueueType)
+	}
+	c.Arguments = arguments.With(argQueueType, v.defaultQueueType).Append(nil)
+	return nil
 }
 
 // mayDeadLetter checks the dead-letter exchange of a new queue: dead letters are read from the one and written to the other.

@@ -211,6 +211,7 @@ type entryGenerator struct {
 	open      map[string]uint64 // highest boot opened
 	nowMillis int64
 	last      map[channelOf]uint32
+	often     int // what there is much of in this run
 }
 
 // fataler is what *testing.T and *rapid.T have in common here.
@@ -219,10 +220,32 @@ type fataler interface {
 }
 
 func newEntryGenerator(t fataler, source rand.Source) *entryGenerator {
-	return &entryGenerator{
+	g := &entryGenerator{
 		t: t, rand: rand.New(source), origins: []Origin{{"n1", 1}, {"n2", 1}, {"n2", 2}}, seqs: make(map[Origin]uint64), open: make(map[string]uint64),
 		nowMillis: 1000, last: make(map[channelOf]uint32),
 	}
+	g.often = g.n("often", 0, 6)
+	return g
+}
+
+// emphasised is a command of which there is much in this run, or nil.
+func (g *entryGenerator) emphasised(ref Ref) Command {
+	if !g.chance("emphasised", 15) {
+		return nil
+	}
+	switch g.often {
+	case 1:
+		return g.userCommand()
+	case 2:
+		return g.policyCommand()
+	case 3:
+		return g.transaction(ref)
+	case 4:
+		return &PurgeQueue{Ref: ref, Name: oneOf(g, []string{"a", "b"})}
+	case 5:
+		return &DeleteQueue{Ref: ref, Name: oneOf(g, []string{"a", "b"})}
+	}
+	return nil
 }
 
 // n draws evenly: rapid's own integers prefer small ones, and a channel would hardly ever be opened.
@@ -413,6 +436,9 @@ func (g *entryGenerator) command(o Origin) Command {
 	if c := g.opening(o, ref); c != nil {
 		return c
 	}
+	if c := g.emphasised(ref); c != nil {
+		return c
+	}
 	switch roll := g.n("command", 1, 100); {
 	case roll <= 25:
 		return g.publish(ref)
@@ -575,7 +601,10 @@ func (g *entryGenerator) vhostCommand(o Origin) Command {
 	case 3:
 		return &EndSession{Ref: ref, Node: o.Node, Boot: o.Boot, Conn: uint32(g.n("conn", 1, 3)), Reason: "enough"}
 	}
-	return &PutVHost{Ref: ref, Name: name, Description: oneOf(g, []string{"", "d"}), Creator: "u", Tags: []string{"t"}}
+	return &PutVHost{
+		Ref: ref, Name: name, Description: oneOf(g, []string{"", "d"}), Creator: "u", Tags: []string{"t"},
+		DefaultQueueType: oneOf(g, []string{"", "", queueTypeClassic, queueTypeQuorum, "odd"}),
+	}
 }
 
 // userCommand leaves users most of what they need, or nothing else would be drawn any more.

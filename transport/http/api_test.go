@@ -93,6 +93,9 @@ func TestTopologyAndMessages(t *testing.T) {
 		{"POST", "queues/%2F/q/get", `{"count":1,"ackmode":"reject_requeue_false","encoding":"base64"}`, 200, `"payload":"aMOkbGxv"`},
 		{"POST", "queues/%2F/q/get", `{"count":9,"ackmode":"ack_requeue_false","encoding":"base64"}`, 200, `"redelivered":true`},
 		{"POST", "queues/%2F/q/get", `{"count":9,"ackmode":"ack_requeue_false","encoding":"base64"}`, 200, `[]`},
+		{"POST", "queues/%2F/q/actions", `{"action":"sync"}`, 204, ""},
+		{"POST", "queues/%2F/q/actions", `{"action":"dance"}`, 400, `["unknown","dance"]`},
+		{"POST", "queues/%2F/q/actions", `{}`, 400, `[{key_missing,action}]`},
 		{"DELETE", "queues/%2F/q/contents", ``, 204, ""},
 		{"DELETE", "queues/%2F/none/contents", ``, 404, "Not Found"},
 		{"DELETE", "queues/%2F/q?if-empty=true", ``, 204, ""},
@@ -143,6 +146,8 @@ func TestUnknownPaths(t *testing.T) {
 		{"GET", "connections/none", ``, 404, "Not Found"},
 		{"GET", "channels/none", ``, 404, "Not Found"},
 		{"GET", "nodes/none", ``, 404, "Not Found"},
+		{"PUT", "queues/%2F/%FF", ``, 400, "the path is not UTF-8"},
+		{"PUT", "users/%FF", `{"password":"p","tags":""}`, 400, "the path is not UTF-8"},
 	})
 	if w := s.askAs("guest", "wrong", "GET", "overview", ""); w.Code != 401 || w.Header().Get("WWW-Authenticate") == "" ||
 		!strings.Contains(w.Body.String(), `{"error":"not_authorised","reason":"Login failed"}`) {

@@ -292,6 +292,16 @@ func (r *request) purgeQueue() (response, error) {
 
 // actOnQueue takes RabbitMQ's actions sync and cancel_sync: replicas here are always in step.
 func (r *request) actOnQueue() (response, error) {
+	body, err := r.body()
+	if err == nil {
+		err = body.needs("action")
+	}
+	if err != nil {
+		return response{}, err
+	}
+	if action := body["action"]; action != "sync" && action != "cancel_sync" {
+		return response{}, badRequest([]any{"unknown", action})
+	}
 	if _, err := r.theQueue(); err != nil {
 		return response{}, err
 	}

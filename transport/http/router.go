@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // route is one method of one resource of the management API. Routes are matched in order; "{name}" takes any one segment.
@@ -38,17 +39,21 @@ func put(existed bool) (response, error) {
 }
 
 // segments splits the path below /api/ before it decodes: "%2F" is a part of a name, "/" is none. Slashes at the end do not count.
-func segments(u *url.URL) ([]string, bool) {
+// Names are UTF-8, as over AMQP: others could not be told apart in JSON.
+func segments(u *url.URL) ([]string, error) {
 	path := strings.TrimRight(strings.TrimPrefix(u.EscapedPath(), "/api/"), "/")
 	parts := strings.Split(path, "/")
 	for i := range parts {
 		decoded, err := url.PathUnescape(parts[i])
 		if err != nil {
-			return nil, false
+			return nil, badRequest("the path is not percent-encoded")
+		}
+		if !utf8.ValidString(decoded) {
+			return nil, badRequest("the path is not UTF-8")
 		}
 		parts[i] = decoded
 	}
-	return parts, true
+	return parts, nil
 }
 
 // match finds a route, or what methods there are on the path.

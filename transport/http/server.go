@@ -210,9 +210,9 @@ func (s *Server) api(w nethttp.ResponseWriter, r *nethttp.Request) {
 const catchUpBound = 500 * time.Millisecond
 
 func (s *Server) call(w nethttp.ResponseWriter, r *nethttp.Request) (response, error) {
-	parts, decodes := segments(r.URL)
-	if !decodes {
-		return response{}, badRequest("the path is not percent-encoded")
+	parts, err := segments(r.URL)
+	if err != nil {
+		return response{}, err
 	}
 	found, args, methods := match(s.routes, r.Method, parts)
 	req := &request{server: s, http: r, args: args, query: r.URL.Query()}

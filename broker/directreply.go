@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/triagemq/triagemq/fsm"
 )
 
 // Direct replies are RabbitMQ's direct reply-to: a requester opens an address at its node, a responder anywhere in the cluster sends to it, and the reply goes
@@ -85,6 +87,13 @@ func splitReplyAddress(address string) (node, key string, ok bool) {
 		return "", "", false
 	}
 	return address[:i], address[i+1:], i > 0 && i+1 < len(address)
+}
+
+// ReplyRefused tells why a user may not send replies, "" = he may: a reply is a publish to the default exchange, though it is not in the log. The permissions
+// are those that this node has applied. Any goroutine.
+func (n *Node) ReplyRefused(vhost, user string) (why string) {
+	n.replica.view(func(s *fsm.State) { why = s.WriteRefused(vhost, user, "") })
+	return why
 }
 
 // SendReply sends a reply to its address. It blocks while too much waits for that node, a few seconds at most, after which the reply is lost. outcome, unless it is nil,

@@ -85,6 +85,20 @@ func (s *State) Permissions() []PermissionView {
 	return views
 }
 
+// WriteRefused tells why a user may not publish to an exchange, which need not exist, in the words that refuse a command of his; "" = he may.
+func (s *State) WriteRefused(vhost, user, exchange string) string {
+	v := s.vhosts[vhost]
+	if v == nil {
+		return "" // his session is about to end
+	}
+	ses := session{user: user, vhost: v}
+	ses.rights, _ = s.rightsIn(s.users[user], v)
+	if r := ses.mayExchange(write, exchange); r != nil {
+		return r.text
+	}
+	return ""
+}
+
 // TopicPermissions lists all, by virtual host, user and exchange.
 func (s *State) TopicPermissions() []TopicPermissionView {
 	var views []TopicPermissionView

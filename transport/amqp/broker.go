@@ -16,6 +16,7 @@ type Broker interface {
 
 	OpenReplyAddress(t broker.ReplyTaker) (address string)
 	CloseReplyAddress(address string)
+	ReplyRefused(vhost, user string) (why string)
 	SendReply(ctx context.Context, r broker.DirectReply, outcome func(taken bool))
 	ReplyAddressOpen(ctx context.Context, address string) bool
 }

@@ -140,9 +140,12 @@ func (a *assembly) isDirectReply() bool {
 	return len(a.exchange) == 0 && bytes.HasPrefix(a.key, []byte(replyPrefix))
 }
 
-// beginReply takes the content header of a reply. It gathers in a buffer of its own, properties first, and becomes no command.
+// beginReply takes the content header of a reply, which needs the permission of any publish to the default exchange. It gathers in a buffer of its own, properties first, and becomes no command.
 func (ch *channel) beginReply(header *wire.ContentHeader) (*exception, error) {
 	a := &ch.content
+	if why := ch.conn.server.broker.ReplyRefused(ch.conn.vhost, ch.conn.user); why != "" {
+		return &exception{accessRefused, why, wire.IDBasicPublish}, nil
+	}
 	a.reply = &outgoingReply{
 		address: string(a.key[len(replyPrefix):]), mandatory: a.command.Mandatory, confirm: a.command.Confirm, propertiesSize: len(a.command.Properties),
 	}

@@ -67,6 +67,7 @@ func (b *fakeBroker) SendReply(_ context.Context, _ broker.DirectReply, outcome 
 		outcome(false)
 	}
 }
+func (b *fakeBroker) ReplyRefused(string, string) string            { return "" }
 func (b *fakeBroker) ReplyAddressOpen(context.Context, string) bool { return false }
 
 type fakeSession struct {

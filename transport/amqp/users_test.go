@@ -74,6 +74,63 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// TestReplyPermission: a direct reply is a publish to the default exchange for permissions too, in a transaction and outside.
+func TestReplyPermission(t *testing.T) {
+	n := newNode(t)
+	s := serve(t, ForNode(n), testConfig())
+	asker := openChannel(t, connect(t, s))
+	replies, err := asker.Consume(directReplyTo, "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := asker.QueueDeclare("work", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := asker.Publish("", "work", true, false, amqp091.Publishing{ReplyTo: directReplyTo}); err != nil {
+		t.Fatal(err)
+	}
+	makeUser(t, n, "ann")
+	allow := func(write string) {
+		t.Helper()
+		if err := n.PutPermission(t.Context(), fsm.PermissionView{VHost: "/", User: "ann", Configure: ".*", Write: write, Read: ".*"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	allow("^work$")
+	conn, err := connectAs(s, "ann", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	request, ok, err := openChannel(t, conn).Get("work", true)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	for _, transactional := range []bool{false, true} {
+		ch := openChannel(t, conn)
+		closed := ch.NotifyClose(make(chan *amqp091.Error, 1))
+		if transactional {
+			if err := ch.Tx(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := ch.Publish("", request.ReplyTo, false, false, amqp091.Publishing{Body: []byte("refused")}); err != nil {
+			t.Fatal(err)
+		}
+		const want = "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'ann'"
+		if why := receive(t, closed, "the refusal of a reply"); why.Code != 403 || why.Reason != want {
+			t.Errorf("a reply without permission, transactional %v: %v, want %s", transactional, why, want)
+		}
+	}
+	allow("^amq\\.default$")
+	if err := openChannel(t, conn).Publish("", request.ReplyTo, false, false, amqp091.Publishing{Body: []byte("allowed")}); err != nil {
+		t.Fatal(err)
+	}
+	if d := receive(t, replies, "the reply"); string(d.Body) != "allowed" {
+		t.Errorf("the requester got %q", d.Body)
+	}
+}
+
 // TestEndSession: an operator closes a connection, which is told why.
 func TestEndSession(t *testing.T) {
 	n := newNode(t)

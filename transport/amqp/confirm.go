@@ -8,7 +8,8 @@ import (
 )
 
 // Confirms are numbered from 1 per channel by the reader and come back from apply. Those of one log entry that follow one
-// another without a gap leave as one basic.ack with multiple: it costs the client one frame instead of hundreds.
+// another without a gap leave as one basic.ack with multiple: it costs the client one frame instead of hundreds. A basic.return or basic.nack between them
+// ends the run: it keeps its place in the order of publishing.
 
 // confirmRun is what of a channel is confirmed and not yet written. All below next is settled and told.
 type confirmRun struct {

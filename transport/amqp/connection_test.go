@@ -89,10 +89,11 @@ func TestConfirmsAreGathered(t *testing.T) {
 1 basic.return ReplyCode=506 ReplyText="RESOURCE_ERROR - queue 'q' is full" Exchange="" RoutingKey=""
 1 header 0
 1 basic.nack DeliveryTag=4
+1 basic.ack DeliveryTag=5
 1 basic.return ReplyCode=312 ReplyText=NO_ROUTE Exchange="" RoutingKey=q
 1 header 4
 1 body body
-1 basic.ack DeliveryTag=6 Multiple
+1 basic.ack DeliveryTag=6
 1 basic.ack DeliveryTag=8
 1 basic.ack DeliveryTag=9
 1 basic.ack DeliveryTag=7

@@ -103,8 +103,10 @@ func withDeliveryCount(properties []byte, e *fsm.Effect) []byte {
 	return p.Append(nil)
 }
 
-// returned encodes basic.return: no queue took a mandatory message.
+// returned encodes basic.return: no queue took a mandatory message. The confirms of those published before it go first, so that an ack with
+// multiple that comes after a return begins at the returned message.
 func (ch *channel) returned(e *fsm.Effect) {
+	ch.flushConfirms()
 	b := ch.conn.encoder()
 	m := wire.BasicReturn{ReplyCode: uint16(noRoute), ReplyText: noRoute.name(), Exchange: e.Exchange, RoutingKey: e.RoutingKey}
 	b.b = m.AppendFrame(b.b, ch.id())

@@ -95,19 +95,26 @@ func (c *connection) authenticate(ctx context.Context, mechanism string, respons
 		if name == "" {
 			return broker.Identity{}, exceptionf(accessRefused, 0, "the certificate has no %s", c.config.CertificateName)
 		}
-		return c.server.broker.LoginExternal(ctx, name, peer)
+		identity, err := c.server.broker.LoginExternal(ctx, name, peer)
+		return identity, ofUser(name, err)
 	case "ANONYMOUS": // the response is a trace for people (RFC 4505)
-		return c.server.broker.LoginExternal(ctx, c.config.AnonymousUser, peer)
+		identity, err := c.server.broker.LoginExternal(ctx, c.config.AnonymousUser, peer)
+		return identity, ofUser(c.config.AnonymousUser, err)
 	}
 	user, password, err := credentials(mechanism, response)
 	if err != nil {
 		return broker.Identity{}, err
 	}
 	identity, err := c.server.broker.Login(ctx, user, password, peer)
-	if err != nil {
-		err = fmt.Errorf("user %q: %w", user, err)
+	return identity, ofUser(user, err)
+}
+
+// ofUser adds to the error of a login whose it was: the log says it, the client is not told.
+func ofUser(user string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return identity, err
+	return fmt.Errorf("user %q: %w", user, err)
 }
 
 // nameOf is the user's name in a certificate; "" where it has none of that kind.

@@ -8,7 +8,10 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/fsm/content"
@@ -117,6 +120,41 @@ func TestAnonymousLogin(t *testing.T) {
 			t.Errorf("user %q: code %d, want %d", user, code, want.code)
 		}
 	}
+}
+
+// TestRefusedLoginNamesItsUser: the client is told nothing, the operator who it was, whatever the mechanism.
+func TestRefusedLoginNamesItsUser(t *testing.T) {
+	var log lockedBuffer
+	config := testConfig()
+	config.AnonymousUser = "visitor"
+	config.Logger = hclog.New(&hclog.LoggerOptions{Output: &log})
+	s := serve(t, newFakeBroker(), config)
+	p := &peer{t: t, conn: dial(t, s), in: wire.NewReader()}
+	p.greet()
+	if code := p.logIn("ANONYMOUS"); code != 403 {
+		t.Fatalf("code %d", code)
+	}
+	if !strings.Contains(log.String(), "visitor") {
+		t.Errorf("the log does not say who: %s", log.String())
+	}
+}
+
+// lockedBuffer is a log that a test reads while others write it.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
 }
 
 // TestDetails: what operators see of a connection, on all nodes.

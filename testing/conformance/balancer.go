@@ -93,7 +93,7 @@ func (b *Balancer) accept(l net.Listener) {
 // carry copies both ways until both have ended, or one has failed.
 func (b *Balancer) carry(client net.Conn) {
 	defer client.Close()
-	server, backend := b.dial()
+	server, backend := b.dial(client.RemoteAddr().(*net.TCPAddr).Port)
 	if server == nil {
 		return
 	}
@@ -117,10 +117,15 @@ func copyAndEnd(to, from net.Conn) {
 	to.(*net.TCPConn).CloseWrite()
 }
 
-func (b *Balancer) dial() (net.Conn, string) {
+// dial connects to a backend, from the client's own port if it can: some clients look for their connections among the broker's by that number. The client
+// holds the port at another address of the loopback interface.
+func (b *Balancer) dial(port int) (net.Conn, string) {
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2), Port: port}}
 	for _, backend := range b.order() {
-		if c, err := net.Dial("tcp", backend); err == nil {
-			return c, backend
+		for _, d := range []*net.Dialer{from, {}} {
+			if c, err := d.Dial("tcp", backend); err == nil {
+				return c, backend
+			}
 		}
 	}
 	return nil, ""

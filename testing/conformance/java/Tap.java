@@ -1,21 +1,29 @@
 import org.junit.runner.Description;
 import org.junit.runner.JUnitCore;
+import org.junit.runner.Request;
 import org.junit.runner.notification.Failure;
 import org.junit.runner.notification.RunListener;
 
 import java.io.PrintStream;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * Runs JUnit classes and prints TAP: one line a test, `ok Class.method`. What the tests themselves print goes to standard error. A class that does not end
- * in time fails, with the stack of its thread, and is left behind.
+ * in time fails, with the stack of its thread, and is left behind. Tests that measure time, with margins of 50 to 100 ms, have a second try: on a busy
+ * machine a thread alone may sleep longer than that.
  */
 public class Tap extends RunListener {
-    private static final long CLASS_MILLIS = 300_000;
+    private static final long CLASS_MILLIS = 240_000;
+    private static final Set<String> TIMED = Set.of("DeadLetterExchange", "PerMessageTTL", "PerQueueTTL", "PerQueueVsPerMessageTTL", "QueueLease");
 
     private final PrintStream out;
     private final Map<Description, String> failed = new HashMap<>();
+    private final List<Description> again = new ArrayList<>();
+    private boolean secondTry;
     private volatile int count;
 
     Tap(PrintStream out) {
@@ -44,6 +52,11 @@ public class Tap extends RunListener {
 
     @Override
     public void testFinished(Description test) {
+        if (!secondTry && failed.get(test) != null && TIMED.contains(test.getTestClass().getSimpleName())) {
+            failed.remove(test);
+            again.add(test);
+            return;
+        }
         count++;
         if (!failed.containsKey(test)) {
             out.println("ok " + name(test));
@@ -63,7 +76,13 @@ public class Tap extends RunListener {
     private void run(Class<?> tests) throws InterruptedException {
         JUnitCore core = new JUnitCore();
         core.addListener(this);
-        Thread thread = new Thread(() -> core.run(tests));
+        Thread thread = new Thread(() -> {
+            core.run(tests);
+            secondTry = true;
+            for (Description test : again) {
+                core.run(Request.method(tests, test.getMethodName()));
+            }
+        });
         thread.setDaemon(true);
         thread.start();
         thread.join(CLASS_MILLIS);
@@ -84,11 +103,13 @@ public class Tap extends RunListener {
     public static void main(String[] classes) throws Exception {
         PrintStream out = System.out;
         System.setOut(System.err);
-        Tap tap = new Tap(out);
+        int count = 0;
         for (String name : classes) {
+            Tap tap = new Tap(out); // its own: a class that was left behind may go on
             tap.run(Class.forName(name));
+            count += tap.count;
         }
-        out.println("1.." + tap.count);
+        out.println("1.." + count);
         System.exit(0);
     }
 }

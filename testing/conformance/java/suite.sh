@@ -11,6 +11,10 @@ cp -r "$source/src/test/java" "$2/src"
 rm "$2/src/$tests/functional/Metrics.java"
 sed -i '/Metrics\.class/d' "$2/src/$tests/functional/FunctionalTests.java"
 sed -i 's/ExceptionMessages\.class,/ExceptionMessages.class/' "$2/src/$tests/functional/FunctionalTests.java"
+# Five tests of the client's own records make 5,000 round trips and more each: a fiftieth of them will do.
+sed -i 's/i < 5000;/i < 100;/' "$2/src/$tests/functional/ConnectionRecovery.java"
+# This one restarts the broker, which cannot be done here, and where that fails it leaves a connection open that breaks the tests after it.
+sed -i '/void restartingExpiry/s/@Test//' "$2/src/$tests/functional/PerMessageTTL.java"
 mapfile -t files < <(cd "$2/src" && ls "$tests"/functional/*.java "$tests"/server/{Permissions,TopicPermissions,XDeathHeaderGrowth,PriorityQueues,AlternateExchangeEquivalence,ExclusiveQueueDurability,LoopbackUsers,ChannelLimitNegotiation}.java "$tests"/{QueueingConsumerTests,RpcTest,ChannelAsyncCompletableFutureTest,ChannelRpcTimeoutIntegrationTest,SharedThreadPoolTest,CloseInMainLoop}.java | grep -vE "/(FunctionalTests|\w+Base)\.java$")
 javac -nowarn -Xlint:none -d "$out" -cp "$path" -sourcepath "$2/src" "$here/Tap.java" "${files[@]/#/$2/src/}" >&2
 classes=()
@@ -22,4 +26,4 @@ for f in "${files[@]}"; do
 done
 cp -r "$source"/src/test/resources/. "$out" 2>/dev/null || true
 exec java -cp "$out:$path" -Dtest-broker.A.nodename=n1 -Dtest-broker.A.node_port=5672 -Dtest-broker.B.node_port=5672 -Drabbitmqctl.bin="$here/rabbitmqctl.sh" \
-  -Dmake.bin=/bin/true -Drabbitmq.dir="$source" -Dbroker.hostname=localhost -Dbroker.port=5672 -Dbroker.sslport=5671 Tap "${classes[@]}"
+  -Dmake.bin=/bin/false -Drabbitmq.dir="$source" -Dbroker.hostname=localhost -Dbroker.port=5672 -Dbroker.sslport=5671 Tap "${classes[@]}"

@@ -172,3 +172,34 @@ func (p *peer) refusal() string {
 		}
 	}
 }
+
+// TestTuneTable: what a client may answer to tune. 0 stands for no limit, so it is taken where the server has none, which ours always has; 0 for the heartbeat
+// is none.
+func TestTuneTable(t *testing.T) {
+	s := serve(t, ForNode(newNode(t)), testConfig())
+	const refused, taken = 530, 0
+	for _, row := range []struct {
+		answer wire.ConnectionTuneOk
+		code   int
+	}{
+		{wire.ConnectionTuneOk{ChannelMax: 1, FrameMax: 4096}, taken},
+		{wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131072, Heartbeat: 65535}, taken},
+		{wire.ConnectionTuneOk{ChannelMax: 0, FrameMax: 131072}, refused},
+		{wire.ConnectionTuneOk{ChannelMax: 2048, FrameMax: 131072}, refused},
+		{wire.ConnectionTuneOk{ChannelMax: 65535, FrameMax: 131072}, refused},
+		{wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 0}, refused},
+		{wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 4095}, refused},
+		{wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131073}, refused},
+	} {
+		t.Run(fmt.Sprint(row.answer.ChannelMax, row.answer.FrameMax, row.answer.Heartbeat), func(t *testing.T) {
+			p := &peer{t: t, conn: dial(t, s), in: wire.NewReader()}
+			b := (&wire.ConnectionStartOk{Mechanism: "PLAIN", Response: []byte("\x00guest\x00guest"), Locale: "en_US"}).AppendFrame([]byte(wire.ProtocolHeader), 0)
+			p.send((&wire.ConnectionOpen{VirtualHost: "/"}).AppendFrame(row.answer.AppendFrame(b, 0), 0))
+			if row.code == taken {
+				p.await(wire.IDConnectionOpenOk)
+			} else if got, want := p.refusal(), fmt.Sprintf("connection %d %v", row.code, wire.IDConnectionTuneOk); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}

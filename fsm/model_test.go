@@ -23,6 +23,16 @@ type queueModel struct {
 	expires     map[string]int64 // of messages with a time to live
 	retryMillis int64            // times failures: the wait before a failed message is ready again
 	notBefore   map[string]int64 // of messages that wait, or did
+
+	consumers    []modelConsumer // in order of age
+	prefetch     int
+	singleActive bool
+	active       string // tag of the one that is served, with singleActive
+}
+
+type modelConsumer struct {
+	tag      string
+	priority int
 }
 
 // pass lets what has expired go, which is what nobody holds.
@@ -37,8 +47,8 @@ func (m *queueModel) pass() {
 
 // modelHold is a delivery. What a queue that was deleted since left held is no body's.
 type modelHold struct {
-	body       string
-	byConsumer bool
+	body     string
+	consumer string // its tag; "" for what was got, and for what a consumer left that was cancelled
 }
 
 // settled takes the tags that an ack or nack names out of what is held.
@@ -69,12 +79,13 @@ func (m *queueModel) failed(body string) {
 	m.notBefore[body] = m.nowMillis + m.retryMillis*int64(m.failures[body])
 }
 
-// timedOut is the consumer's cancellation: what it held is returned, and counts as a failure for the message that was held longest.
-func (m *queueModel) timedOut() {
+// timedOut is a consumer's cancellation: what it held is returned, and counts as a failure for the message that was held longest.
+func (m *queueModel) timedOut(consumer string) {
+	m.leave(consumer)
 	first := true
 	for _, tag := range slices.Sorted(maps.Keys(m.held)) {
 		h := m.held[tag]
-		if !h.byConsumer {
+		if h.consumer != consumer {
 			continue
 		}
 		delete(m.held, tag)
@@ -89,6 +100,62 @@ func (m *queueModel) timedOut() {
 	}
 }
 
+// leave removes a consumer.
+func (m *queueModel) leave(consumer string) {
+	m.consumers = slices.DeleteFunc(m.consumers, func(c modelConsumer) bool { return c.tag == consumer })
+	if m.active == consumer {
+		m.active = ""
+	}
+}
+
+// firstInLine is the oldest consumer of the highest priority.
+func (m *queueModel) firstInLine() string {
+	return slices.MaxFunc(m.consumers, func(a, b modelConsumer) int { return a.priority - b.priority }).tag
+}
+
+func (m *queueModel) hasRoom(consumer string) bool {
+	held := 0
+	for _, h := range m.held {
+		if h.consumer == consumer {
+			held++
+		}
+	}
+	return held < m.prefetch
+}
+
+// holdsNothing tells whether an active consumer may be replaced.
+func (m *queueModel) holdsNothing(consumer string) bool {
+	for _, h := range m.held {
+		if h.consumer == consumer {
+			return false
+		}
+	}
+	return true
+}
+
+// wrongTurn says why a message that is ready must not go to a consumer; "" when it may.
+func (m *queueModel) wrongTurn(tag string) string {
+	at := slices.IndexFunc(m.consumers, func(c modelConsumer) bool { return c.tag == tag })
+	switch {
+	case at < 0:
+		return "is no more"
+	case !m.hasRoom(tag):
+		return "holds as much as it may"
+	case m.singleActive && m.active != tag:
+		return fmt.Sprintf("stands by for %s", m.active)
+	case m.singleActive && m.firstInLine() != tag:
+		return fmt.Sprintf("is to make way for %s", m.firstInLine())
+	case m.singleActive:
+		return ""
+	}
+	for _, c := range m.consumers {
+		if c.priority > m.consumers[at].priority && m.hasRoom(c.tag) {
+			return fmt.Sprintf("comes after %s", c.tag)
+		}
+	}
+	return ""
+}
+
 // modelRun compares a queue whose bulk work takes many entries with its model: whatever is left over at any moment, nothing is lost, comes twice, or comes
 // back from a purge or a deletion.
 type modelRun struct {
@@ -98,6 +165,9 @@ type modelRun struct {
 	published int
 	channel   Ref
 	arguments []byte
+
+	quiet  bool // nothing is left over from before, or by, the present entry: whose turn it is can be told
+	coming modelConsumer
 }
 
 func newModelRun(t *testing.T, seed uint64) *modelRun {
@@ -111,6 +181,9 @@ func newModelRun(t *testing.T, seed uint64) *modelRun {
 	if r.model.limit >= 0 {
 		arguments = append(arguments, content.Field{Name: argDeadExchange, Value: ""}, content.Field{Name: argDeadKey, Value: "dead"},
 			content.Field{Name: argDeliveryLimit, Value: int32(r.model.limit)})
+	}
+	if r.model.singleActive = seed/9%2 == 1; r.model.singleActive {
+		arguments = append(arguments, content.Field{Name: argSingleActive, Value: true})
 	}
 	r.arguments = arguments.Append(nil)
 	r.state.limits.bulkMoves = 1 + int(seed%4)
@@ -153,21 +226,25 @@ func (r *modelRun) isDue() bool {
 func (r *modelRun) do(commands ...Command) {
 	r.t.Helper()
 	r.model.pass()
+	quiet := !r.isDue() && len(r.state.remainders) == 0
 	r.apply(commands...)
-	r.follow()
+	r.follow(quiet)
 }
 
 func (r *modelRun) tickOnce(laterMillis int64) {
 	r.nowMillis += laterMillis
 	r.model.nowMillis = r.nowMillis
 	r.model.pass()
+	quiet := len(r.state.remainders) == 0
 	r.tick()
-	r.follow()
+	r.follow(quiet)
 }
 
-func (r *modelRun) follow() {
+func (r *modelRun) follow(quiet bool) {
 	r.t.Helper()
+	r.quiet = quiet && len(r.state.remainders) == 0
 	r.followAll(r.effects)
+	r.quiet = false
 	r.model.pass()
 }
 
@@ -186,13 +263,36 @@ func (r *modelRun) followAll(effects []Effect) {
 			if r.model.notBefore[body] > r.nowMillis {
 				r.t.Fatalf("message %s is delivered %d ms early", body, r.model.notBefore[body]-r.nowMillis)
 			}
+			r.checkTurn(&e)
 			delete(r.model.ready, body)
-			r.model.held[e.Tag] = modelHold{body, !e.Get}
+			r.model.held[e.Tag] = modelHold{body, e.Consumer}
 		case ConsumerCancelled:
-			r.model.timedOut()
+			r.model.timedOut(e.Consumer)
+		case Replied:
+			switch e.Command {
+			case KindConsume:
+				r.model.consumers = append(r.model.consumers, r.coming)
+			case KindCancel:
+				r.model.leave(e.Consumer)
+			}
 		case ChannelFailed, SessionFailed:
 			r.t.Fatalf("%v failed: %s", e.Command, e.Text)
 		}
+	}
+}
+
+// checkTurn looks at whom a message is delivered to.
+func (r *modelRun) checkTurn(e *Effect) {
+	r.t.Helper()
+	m := &r.model
+	if e.Get {
+		return
+	}
+	if len(m.consumers) > 0 && (m.active == "" || m.holdsNothing(m.active)) {
+		m.active = m.firstInLine()
+	}
+	if why := m.wrongTurn(e.Consumer); r.quiet && why != "" {
+		r.t.Fatalf("message %s is delivered to %s, which %s; consumers %v, held %v", e.Body, e.Consumer, why, m.consumers, m.held)
 	}
 }
 
@@ -229,10 +329,7 @@ func (r *modelRun) step() {
 	case roll < 81:
 		r.consume()
 	case roll < 83:
-		r.do(&Cancel{Ref: r.channel, Tag: "c"})
-		for tag, h := range r.model.held {
-			r.model.held[tag] = modelHold{h.body, false} // as if got: the queue has no time-out
-		}
+		r.cancel()
 	default:
 		r.tickOnce(int64(r.random.IntN(200)))
 	}
@@ -298,13 +395,31 @@ func (r *modelRun) get() {
 	}
 }
 
+// consume adds one of up to three consumers.
 func (r *modelRun) consume() {
-	if q := r.state.vhosts["/"].queues["q"]; len(q.consumers) > 0 {
+	tag := fmt.Sprint("c", r.random.IntN(3))
+	if slices.ContainsFunc(r.model.consumers, func(c modelConsumer) bool { return c.tag == tag }) {
 		return
 	}
-	timeout := content.Table{{Name: argConsumerTimeout, Value: int32(1000)}}
-	r.do(&SetQos{Ref: r.channel, Count: uint16(1 + r.random.IntN(5))},
-		&Consume{Ref: r.channel, Queue: "q", Tag: "c", Arguments: timeout.Append(nil), GrantMessages: 1000, GrantBytes: 100_000})
+	r.model.prefetch = 1 + r.random.IntN(5)
+	r.do(&SetQos{Ref: r.channel, Count: uint16(r.model.prefetch)})
+	r.coming = modelConsumer{tag, r.random.IntN(3) - 1}
+	arguments := content.Table{{Name: argConsumerTimeout, Value: int32(1000)}, {Name: argPriority, Value: int32(r.coming.priority)}}
+	r.do(&Consume{Ref: r.channel, Queue: "q", Tag: tag, Arguments: arguments.Append(nil), GrantMessages: 1000, GrantBytes: 100_000})
+}
+
+// cancel removes a consumer. What it holds is from then on as if got: the queue has no time-out.
+func (r *modelRun) cancel() {
+	if len(r.model.consumers) == 0 {
+		return
+	}
+	gone := r.model.consumers[r.random.IntN(len(r.model.consumers))].tag
+	r.do(&Cancel{Ref: r.channel, Tag: gone})
+	for tag, h := range r.model.held {
+		if h.consumer == gone {
+			r.model.held[tag] = modelHold{h.body, ""}
+		}
+	}
 }
 
 // settle names one held tag; what comes of it must be known before what it makes room for is delivered.
@@ -357,8 +472,9 @@ func (r *modelRun) replaceQueue() {
 	overdue := r.overdue()
 	clear(r.model.ready)
 	for tag, h := range r.model.held {
-		r.model.held[tag] = modelHold{"", h.byConsumer}
+		r.model.held[tag] = modelHold{"", h.consumer}
 	}
+	r.model.consumers, r.model.active = nil, ""
 	r.apply(&DeleteQueue{Ref: r.channel, Name: "q"}, &DeclareQueue{Ref: r.channel, Name: "q", Arguments: r.arguments})
 	r.forget(overdue)
 	for _, e := range r.effects {
@@ -430,6 +546,7 @@ func (r *modelRun) nextIncarnation() {
 	for _, body := range r.model.settled(0, true) {
 		r.model.ready[body] = true
 	}
+	r.model.consumers, r.model.active = nil, ""
 	r.do(&CloseChannel{Ref: closed}, &OpenChannel{Ref: r.channel})
 }
 

@@ -231,8 +231,8 @@ def groups():
 @test("a rejected task is dead-lettered")
 def rejected():
     with Worker("w", "refused"):
-        tasks.refuse.apply_async(queue="refused")
-        with Connection(brokers(1)) as c, c.SimpleQueue("graveyard") as dead:
+        with Connection(brokers(1)) as c, c.SimpleQueue("graveyard") as dead:  # it must be there before the task is refused
+            tasks.refuse.apply_async(queue="refused")
             m = dead.get(timeout=SECONDS)
             m.ack()
             equal(["rejected", "refused", 1], [m.headers["x-death"][0][k] for k in ("reason", "queue", "count")])

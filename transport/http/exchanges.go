@@ -73,23 +73,31 @@ func (r *request) getExchange() (response, error) {
 }
 
 func (r *request) putExchange() (response, error) {
+	_, missing := r.theExchange()
+	return r.declare(r.exchangeName(), exchangeDeclaration, missing == nil)
+}
+
+// declaration reads what a body declares, as definitions have it.
+type declaration func(name string, body fields) (func(ref fsm.Ref) fsm.Command, error)
+
+// declare answers a PUT with the user's own declaration. existed is what was there before: it tells 204 from 201.
+func (r *request) declare(name string, read declaration, existed bool) (response, error) {
 	body, err := r.body()
 	if err != nil {
 		return response{}, err
 	}
-	declare, err := exchangeDeclaration(r.exchangeName(), body)
+	command, err := read(name, body)
 	if err != nil {
 		return response{}, err
 	}
-	_, missing := r.theExchange()
 	err = r.withSession(r.vhost(), func(ctx context.Context, s *session) error {
-		_, err := s.do(ctx, declare)
+		_, err := s.do(ctx, command)
 		return err
 	})
 	if err != nil {
 		return response{}, err
 	}
-	return put(missing == nil)
+	return put(existed)
 }
 
 // exchangeDeclaration reads an exchange as definitions have it: durable and direct unless it says otherwise.

@@ -207,23 +207,8 @@ func (r *request) getQueue() (response, error) {
 }
 
 func (r *request) putQueue() (response, error) {
-	body, err := r.body()
-	if err != nil {
-		return response{}, err
-	}
-	declare, err := queueDeclaration(r.args["queue"], body)
-	if err != nil {
-		return response{}, err
-	}
 	_, missing := r.theQueue()
-	err = r.withSession(r.vhost(), func(ctx context.Context, s *session) error {
-		_, err := s.do(ctx, declare)
-		return err
-	})
-	if err != nil {
-		return response{}, err
-	}
-	return put(missing == nil)
+	return r.declare(r.args["queue"], queueDeclaration, missing == nil)
 }
 
 // queueDeclaration reads a queue as definitions have it. Queues are durable unless they say otherwise.

@@ -416,6 +416,11 @@ func (k *talk) audit() {
 		if ch.tx != nil && ch.tx.commands != nil {
 			partial += len(ch.tx.commands.b)
 		}
+		if ch.tx != nil {
+			for _, r := range ch.tx.replies {
+				partial += len(r.content.b)
+			}
+		}
 		if ch.windows < len(ch.consumers) {
 			k.t.Fatalf("channel %d has %d consumers and %d windows", ch.id(), len(ch.consumers), ch.windows)
 		}

@@ -209,9 +209,10 @@ func (ch *channel) handleBody(payload []byte) (*exception, error) {
 		}
 		return nil, nil
 	}
-	if c.partial += len(payload); c.partial > c.config.PartialBytesMax {
+	if c.partial+len(payload) > c.config.PartialBytesMax {
 		return tooMuchUnfinished(c, wire.IDBasicPublish), nil
 	}
+	c.partial += len(payload)
 	a.own.b = append(a.own.b, payload...)
 	if a.missing > 0 {
 		return nil, nil

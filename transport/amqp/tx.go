@@ -76,9 +76,10 @@ func (ch *channel) addReply(r *outgoingReply) *exception {
 	if x := ch.roomInTx(wire.IDBasicPublish, 0); x != nil {
 		return x
 	}
-	if c.partial += len(r.content.b); c.partial > c.config.PartialBytesMax {
+	if c.partial+len(r.content.b) > c.config.PartialBytesMax {
 		return tooMuchUnfinished(c, wire.IDBasicPublish)
 	}
+	c.partial += len(r.content.b)
 	t.replies = append(t.replies, r)
 	return nil
 }
@@ -143,9 +144,10 @@ func (ch *channel) addToTx(method wire.MethodID, command []byte) *exception {
 		return x
 	}
 	c, t := ch.conn, ch.tx
-	if c.partial += len(command); c.partial > c.config.PartialBytesMax {
+	if c.partial+len(command) > c.config.PartialBytesMax {
 		return tooMuchUnfinished(c, method)
 	}
+	c.partial += len(command)
 	if t.commands == nil {
 		t.commands = takeBuffer()
 	}

@@ -257,31 +257,26 @@ func firstRefusal(outcomes []outcome, err error) error {
 	return err
 }
 
-// queue is nil where one of that name is there: it stays as it is, whatever was asked.
 func (in *importer) queue(vhost string, item fields) (func(ref fsm.Ref) fsm.Command, error) {
-	name, err := item.name("name")
-	if err != nil {
-		return nil, err
-	}
-	exists := false
-	in.view(func(s *fsm.State) { _, exists = s.Queue(vhost, name) })
-	if exists {
-		return nil, nil
-	}
-	return queueDeclaration(name, item)
+	return in.unlessThere(item, queueDeclaration, func(s *fsm.State, name string) (there bool) { _, there = s.Queue(vhost, name); return there })
 }
 
 func (in *importer) exchange(vhost string, item fields) (func(ref fsm.Ref) fsm.Command, error) {
+	return in.unlessThere(item, exchangeDeclaration, func(s *fsm.State, name string) (there bool) { _, there = s.Exchange(vhost, name); return there })
+}
+
+// unlessThere reads what an item declares. It is nil where one of that name is there: it stays as it is, whatever was asked.
+func (in *importer) unlessThere(item fields, read declaration, there func(s *fsm.State, name string) bool) (func(ref fsm.Ref) fsm.Command, error) {
 	name, err := item.name("name")
 	if err != nil {
 		return nil, err
 	}
 	exists := false
-	in.view(func(s *fsm.State) { _, exists = s.Exchange(vhost, name) })
+	in.view(func(s *fsm.State) { exists = there(s, name) })
 	if exists {
 		return nil, nil
 	}
-	return exchangeDeclaration(name, item)
+	return read(name, item)
 }
 
 func (in *importer) binding(_ string, item fields) (func(ref fsm.Ref) fsm.Command, error) {

@@ -39,6 +39,10 @@ test: ## vet, and all tests (under ten minutes on two cores)
 	$(GO) test -timeout 9m $$($(GO) list ./... | grep -v /testing/system)
 	$(GO) test -timeout 9m ./testing/system
 
+.PHONY: test-ha
+test-ha: ## the long tests of high availability on loopback: failover, membership, upgrades, damage, random faults (about an hour)
+	$(GO) test -count=1 -timeout 150m -tags ha -run HA -v ./testing/system
+
 .PHONY: test-root
 test-root: ## system tests that need root and iproute2: partitions in network namespaces
 	$(GO) test -count=1 -timeout 30m -tags root -run 'Partition|Root|Network' -v ./testing/system
@@ -60,6 +64,7 @@ lint: ## gofmt, vet, staticcheck and the rules of testing/lint
 	if [[ -n "$$unformatted" ]]; then printf 'not gofmt-ed:\n%s\n' "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags conformance ./testing/conformance
+	$(GO) vet -tags ha,root ./testing/...
 	$(TOOL) staticcheck ./...
 	$(GO) test -count=1 ./testing/lint
 

@@ -1,56 +1,45 @@
-// Command triagemq is the broker and its tools.
-//
-//	triagemq server    one node
-//	triagemq dev       a whole cluster on loopback, for development
-//	triagemq version
+// Command triagemq is the broker and its tools; triagemq help lists them.
 package main
 
 import (
-	"errors"
-	"flag"
+	"context"
 	"fmt"
 	"os"
 	"runtime"
 
+	"github.com/triagemq/triagemq/cmd/triagemq/cli"
 	"github.com/triagemq/triagemq/cmd/triagemq/node"
 )
 
-const usageText = `TriageMQ, a replicated message broker that speaks AMQP 0-9-1.
-
-Usage:
-  triagemq server [flags]                          run one node (triagemq server --help)
-  triagemq dev [flags]                             run a cluster on loopback (triagemq dev --help)
-  triagemq dev start-node NAME --data-dir DIR      start one of its nodes again
-  triagemq version                                 print the version
-`
-
 func main() {
-	err := run(os.Args[1:])
-	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-	default:
-		fmt.Fprintf(os.Stderr, "triagemq: %v\n", err)
-		os.Exit(1)
+	args := os.Args[1:]
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
+	}
+	os.Exit(cli.Main(commands(), cli.Invocation{
+		Context: context.Background(), Args: args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
+	}))
+}
+
+// commands is the table of everything that the binary does.
+func commands() cli.Command {
+	return cli.Command{
+		Name: "triagemq",
+		Help: "TriageMQ, a replicated message broker that speaks AMQP 0-9-1.",
+		Commands: []cli.Command{
+			{Name: "server", Args: "[flags]", Summary: "run one node", Run: func(in *cli.Invocation) error { return server(in.Args) }},
+			{Name: "dev", Args: "[flags]", Summary: "run a cluster on loopback; dev start-node NAME --data-dir DIR starts one of its nodes again",
+				Run: func(in *cli.Invocation) error { return dev(in.Args) }},
+			cli.Cluster(),
+			{Name: "version", Summary: "print the version", Run: version},
+		},
 	}
 }
 
-func run(args []string) error {
-	if len(args) == 0 {
-		fmt.Fprint(os.Stderr, usageText)
-		os.Exit(2)
+func version(in *cli.Invocation) error {
+	if _, err := in.Parse(in.Flags(), 0, 0); err != nil {
+		return err
 	}
-	switch args[0] {
-	case "server":
-		return server(args[1:])
-	case "dev":
-		return dev(args[1:])
-	case "version", "--version":
-		fmt.Printf("triagemq %s %s %s/%s\n", node.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		return nil
-	case "help", "--help", "-h":
-		fmt.Print(usageText)
-		return nil
-	}
-	return fmt.Errorf("unknown command %q; triagemq help lists them", args[0])
+	_, err := fmt.Fprintf(in.Stdout, "triagemq %s %s %s/%s\n", node.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
 }

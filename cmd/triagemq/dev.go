@@ -39,12 +39,20 @@ func dev(args []string) error {
 		return err
 	}
 	defer remove()
+	unlock, err := plan.lock()
+	if err != nil {
+		return errors.Join(append(plan.checkFree(), err)...)
+	}
+	defer unlock() // after stop: nodes must not take its release for this process's death
+	if err := errors.Join(plan.checkFree()...); err != nil {
+		return err
+	}
 	if err := plan.save(); err != nil {
 		return err
 	}
 	defer plan.stop()
 	for _, n := range plan.Nodes {
-		if err := n.start(plan.Binary); err != nil {
+		if err := n.start(plan.Binary, plan.lockFile()); err != nil {
 			return err
 		}
 	}
@@ -69,7 +77,7 @@ func parseDev(args []string) (devFlags, error) {
 	fs.Usage = func() {
 		fmt.Fprintf(fs.Output(), "Usage: triagemq dev [flags]\n       triagemq dev start-node NAME --data-dir DIR\n\n"+
 			"Runs a cluster on loopback, each node a process of its own. A node that dies stays dead until start-node starts it\n"+
-			"again. Ctrl-C stops all. DIR/NAME/triagemq.pid and triagemq.log belong to each node.\n\n")
+			"again. Ctrl-C stops all, and nothing outlives this process. DIR/NAME/triagemq.pid and triagemq.log belong to each node.\n\n")
 		fs.PrintDefaults()
 	}
 	if err := fs.Parse(args); err != nil {
@@ -128,10 +136,6 @@ func devPlan(f devFlags) (plan *devCluster, remove func(), err error) {
 			n.Args = append(n.Args, "--join", strings.Join(join, ","), "--bootstrap-expect", fmt.Sprint(f.nodes))
 		}
 		plan.Nodes = append(plan.Nodes, n)
-	}
-	if err := errors.Join(plan.checkFree()...); err != nil {
-		remove()
-		return nil, nil, err
 	}
 	return plan, remove, nil
 }
@@ -217,7 +221,11 @@ func devStartNode(args []string) error {
 		if pid, ok := n.running(); ok {
 			return fmt.Errorf("%s already runs (process %d)", name, pid)
 		}
-		if err := n.start(p.Binary); err != nil {
+		lockFile := ""
+		if p.locked() {
+			lockFile = p.lockFile()
+		}
+		if err := n.start(p.Binary, lockFile); err != nil {
 			return err
 		}
 		if err := n.awaitAlive(10 * time.Second); err != nil {

@@ -56,8 +56,9 @@ func loadDev(dir string) (*devCluster, error) {
 func (n *devNode) pidFile() string { return filepath.Join(n.Dir, "triagemq.pid") }
 func (n *devNode) logFile() string { return filepath.Join(n.Dir, "triagemq.log") }
 
-// start runs the node as a process in a session of its own, so that a Ctrl-C in dev's terminal does not reach it, and writes its pid file.
-func (n *devNode) start(binary string) error {
+// start runs the node as a process in a session of its own, so that a Ctrl-C in dev's terminal does not reach it, and writes its pid file. It ends when
+// nobody holds lockFile any more; "" = it does not (endWithDev).
+func (n *devNode) start(binary, lockFile string) error {
 	if err := os.MkdirAll(n.Dir, 0o700); err != nil {
 		return err
 	}
@@ -68,6 +69,7 @@ func (n *devNode) start(binary string) error {
 	defer log.Close()
 	cmd := exec.Command(binary, n.Args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), devLockVariable+"="+lockFile)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", n.Name, err)

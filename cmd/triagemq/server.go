@@ -21,6 +21,7 @@ func server(args []string) error {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	endWithDev(os.Getenv(devLockVariable))
 	n, err := node.Open(cfg)
 	if err != nil {
 		return err

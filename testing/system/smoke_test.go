@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,10 +71,7 @@ func killDevLeader(t *testing.T, dir string, nodes []*harness.Node) int {
 		if n.Name != st.Leader {
 			continue
 		}
-		var pid int
-		b := must(os.ReadFile(filepath.Join(dir, n.Name, "triagemq.pid")))(t)
-		must(fmt.Sscan(string(b), &pid))(t)
-		check(t, syscall.Kill(pid, syscall.SIGKILL))
+		check(t, syscall.Kill(pidOf(t, dir, n.Name), syscall.SIGKILL))
 		return k
 	}
 	t.Fatalf("no leader in %+v", st)

@@ -80,6 +80,9 @@ func lockFolder(path string) (*os.File, error) {
 }
 
 func (d *dataDir) load(name string) error {
+	if exists(d.file(planFile)) {
+		return fmt.Errorf("%w: %s", ErrRefounding, d.path)
+	}
 	raw, err := os.ReadFile(d.file("identity.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return d.found(name)

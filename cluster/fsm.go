@@ -81,14 +81,10 @@ const (
 func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	defer rc.Close()
 	r := bufio.NewReaderSize(rc, 256<<10)
-	var head [snapshotHeader]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return fmt.Errorf("reading a snapshot's header: %w", err)
+	index, err := readSnapshotHeader(r)
+	if err != nil {
+		return err
 	}
-	if string(head[:len(snapshotMagic)]) != snapshotMagic || head[len(snapshotMagic)] != snapshotVersion {
-		return fmt.Errorf("not a snapshot of this version: header %x", head)
-	}
-	index := binary.BigEndian.Uint64(head[len(snapshotMagic)+1:])
 	if f.live.Load() && index <= f.applied.Load() {
 		return nil
 	}
@@ -98,6 +94,18 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	f.applied.Store(index)
 	f.usage.frozen()
 	return nil
+}
+
+// readSnapshotHeader reads what precedes the Machine's bytes: the index of the last command in them.
+func readSnapshotHeader(r io.Reader) (index uint64, err error) {
+	var head [snapshotHeader]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, fmt.Errorf("reading a snapshot's header: %w", err)
+	}
+	if string(head[:len(snapshotMagic)]) != snapshotMagic || head[len(snapshotMagic)] != snapshotVersion {
+		return 0, fmt.Errorf("not a snapshot of this version: header %x", head)
+	}
+	return binary.BigEndian.Uint64(head[len(snapshotMagic)+1:]), nil
 }
 
 // frozenFSM is a captured state on its way to disk.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,9 @@ type Ledger struct {
 
 	mu          sync.Mutex // guards what follows
 	messages    map[string]*fate
+	finished    []finished        // confirmed and acknowledged, oldest first: to be forgotten
+	forgotten   map[uint64]uint64 // bit n%64 of the value under n/64: message n is no longer among messages
+	forgot      tally             // what the forgotten ones add to the summary
 	disconnects []Disconnect
 	lastConfirm time.Time
 	longestGap  time.Duration
@@ -34,6 +38,7 @@ type Disconnect struct {
 // fate is what became of a message.
 type fate struct {
 	confirmed, refused bool
+	finished           bool       // will be forgotten
 	copies             []fateCopy // one a queue
 	history            []string   // what happened to it, for reports
 }
@@ -44,13 +49,25 @@ type fateCopy struct {
 	acked      bool
 }
 
+// finished is a message that was confirmed and acknowledged in each queue. It is remembered in full for a while, for legal redeliveries (an acknowledgement may
+// be lost with its connection), and then as one bit, so that a load of hours fits into memory.
+type finished struct {
+	id string
+	at time.Time
+}
+
+// rememberFor is longer than any strike keeps an acknowledgement from the broker.
+const rememberFor = 2 * time.Minute
+
+type tally struct{ attempted, acked, again int }
+
 const (
 	historyMax  = 24  // of a message
 	problemsMax = 100 // further ones are not kept
 )
 
 func newLedger(queues []string) *Ledger {
-	return &Ledger{queues: queues, began: time.Now(), messages: map[string]*fate{}, confirmedBy: map[string]int{}, ackedBy: map[string]int{}}
+	return &Ledger{queues: queues, began: time.Now(), messages: map[string]*fate{}, forgotten: map[uint64]uint64{}, confirmedBy: map[string]int{}, ackedBy: map[string]int{}}
 }
 
 // note writes to a message's history.
@@ -75,6 +92,7 @@ func (g *Ledger) problem(text string) {
 func (g *Ledger) attempted(id, node string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.forgetOldLocked()
 	f := &fate{copies: make([]fateCopy, len(g.queues))}
 	g.messages[id] = f
 	g.note(f, "published on %s", node)
@@ -93,6 +111,7 @@ func (g *Ledger) settled(id, node string, ok bool) {
 		return
 	}
 	g.note(f, "confirmed")
+	g.finishLocked(id, f)
 	g.confirmed++
 	g.confirmedBy[node]++
 	now := time.Now()
@@ -106,8 +125,12 @@ func (g *Ledger) delivered(id, node string, queue int, redelivered bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := g.messages[id]
-	if f == nil {
-		g.problems = append(g.problems, fmt.Sprintf("phantom: %q was never published", id))
+	switch {
+	case f == nil && g.isForgottenLocked(id):
+		g.problemLocked(id, &fate{}, "was delivered on %s more than %v after its acknowledgement", node, rememberFor)
+		return
+	case f == nil:
+		g.problemLocked(id, &fate{}, "is a phantom: it was never published")
 		return
 	}
 	g.note(f, "delivered on %s from %s, redelivered %v", node, g.queues[queue], redelivered)
@@ -131,7 +154,43 @@ func (g *Ledger) acked(id, node string, queue int) {
 	if f := g.messages[id]; f != nil {
 		f.copies[queue].acked = true
 		g.note(f, "acknowledged")
+		g.finishLocked(id, f)
 	}
+}
+
+func (f *fate) acked() bool {
+	return !slices.ContainsFunc(f.copies, func(c fateCopy) bool { return !c.acked })
+}
+
+// finishLocked plans to forget a message with which all is done.
+func (g *Ledger) finishLocked(id string, f *fate) {
+	if f.confirmed && f.acked() && !f.finished {
+		f.finished = true
+		g.finished = append(g.finished, finished{id, time.Now()})
+	}
+}
+
+func (g *Ledger) forgetOldLocked() {
+	for len(g.finished) > 0 && time.Since(g.finished[0].at) > rememberFor {
+		id := g.finished[0].id
+		g.finished = g.finished[1:]
+		n, err := strconv.ParseUint(id, 10, 64)
+		if err != nil {
+			continue
+		}
+		for _, c := range g.messages[id].copies {
+			g.forgot.again += max(0, c.deliveries-1)
+		}
+		g.forgot.attempted++
+		g.forgot.acked++
+		g.forgotten[n/64] |= 1 << (n % 64)
+		delete(g.messages, id)
+	}
+}
+
+func (g *Ledger) isForgottenLocked(id string) bool {
+	n, err := strconv.ParseUint(id, 10, 64)
+	return err == nil && g.forgotten[n/64]&(1<<(n%64)) != 0
 }
 
 func (g *Ledger) disconnected(d Disconnect) {
@@ -159,7 +218,7 @@ func (g *Ledger) Missing() (ids []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, f := range g.messages {
-		if f.confirmed && slices.ContainsFunc(f.copies, func(c fateCopy) bool { return !c.acked }) {
+		if f.confirmed && !f.acked() {
 			ids = append(ids, id)
 		}
 	}
@@ -230,7 +289,8 @@ func (g *Ledger) TakeLongestGap() time.Duration {
 func (g *Ledger) Summary() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var acked, again, unknown, refused int
+	acked, again := g.forgot.acked, g.forgot.again
+	var unknown, refused int
 	for _, f := range g.messages {
 		switch {
 		case f.refused:
@@ -238,7 +298,7 @@ func (g *Ledger) Summary() string {
 		case !f.confirmed:
 			unknown++
 		}
-		if !slices.ContainsFunc(f.copies, func(c fateCopy) bool { return !c.acked }) {
+		if f.acked() {
 			acked++
 		}
 		for _, c := range f.copies {
@@ -246,5 +306,5 @@ func (g *Ledger) Summary() string {
 		}
 	}
 	return fmt.Sprintf("%d attempted, %d confirmed, %d refused, %d unknown, %d acknowledged, %d redeliveries, %d disconnects",
-		len(g.messages), g.confirmed, refused, unknown, acked, again, len(g.disconnects))
+		g.forgot.attempted+len(g.messages), g.confirmed, refused, unknown, acked, again, len(g.disconnects))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -163,7 +164,7 @@ var errChurn = errors.New("the load ends this connection")
 // again runs f on a fresh connection to n, over and over until ctx ends.
 func (l *Load) again(ctx context.Context, n *Node, role string, f func(*amqp.Connection) error) {
 	for ctx.Err() == nil {
-		conn, err := amqp.DialConfig(n.URL(), amqp.Config{Heartbeat: 10 * time.Second, Properties: amqp.Table{"connection_name": role + " on " + n.Name}})
+		conn, err := amqp.DialConfig(n.URL(), amqp.Config{Heartbeat: 10 * time.Second, Dial: dial, Properties: amqp.Table{"connection_name": role + " on " + n.Name}})
 		if err == nil {
 			err = f(conn)
 			if ctx.Err() == nil && err != errChurn {
@@ -177,6 +178,21 @@ func (l *Load) again(ctx context.Context, n *Node, role string, f func(*amqp.Con
 		}
 	}
 }
+
+// dial gives up soon: while a host is cut off, the kernel asks again after 1, 2, 4, … seconds, and a client that waited for it would be back long after its node.
+func dial(network, addr string) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, addr, dialBound)
+	if err != nil {
+		return nil, err
+	}
+	retransmitSoon(conn.(*net.TCPConn))
+	return conn, conn.SetDeadline(time.Now().Add(handshakeBound)) // amqp091-go lifts it after the handshake
+}
+
+const (
+	dialBound      = 500 * time.Millisecond
+	handshakeBound = 5 * time.Second
+)
 
 // life ends when a connection has lived long enough; never where there is no churn.
 func (l *Load) life() <-chan time.Time {

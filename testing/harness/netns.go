@@ -47,6 +47,17 @@ func (w *Network) Cut(t testing.TB, k int) { w.ip(t, "link set %s down", w.veth(
 // Plug reconnects host k.
 func (w *Network) Plug(t testing.TB, k int) { w.ip(t, "link set %s up", w.veth(k+1)) }
 
+// Mute makes packets of host from (from 0) to host to vanish, in this direction only and without an error at the sender: it is given a hardware address for the other
+// that nobody has. Unmute ends that.
+func (w *Network) Mute(t testing.TB, from, to int) {
+	w.ip(t, "-n %s neigh replace %s lladdr 02:00:00:00:00:99 nud permanent dev eth0", w.ns(from+1), w.Hosts[to].IP)
+}
+
+// Unmute lets packets of host from to host to through again.
+func (w *Network) Unmute(t testing.TB, from, to int) {
+	w.ip(t, "-n %s neigh del %s dev eth0", w.ns(from+1), w.Hosts[to].IP)
+}
+
 // Inside returns what runs a command on host k.
 func (w *Network) Inside(k int, command ...string) *exec.Cmd {
 	args := append(w.Hosts[k].Run, command...)

@@ -11,12 +11,13 @@ import (
 	"github.com/triagemq/triagemq/testing/harness"
 )
 
-// TestRandomPartitions is TestRandomFaults on hosts of their own, which are cut off from the others too.
+// TestRandomPartitions is TestRandomFaults on hosts of their own, which are cut off from the others too, in one direction or both, from all or from one.
+// TRIAGEMQ_RANDOM_SECONDS is 300 by default.
 func TestRandomPartitions(t *testing.T) {
 	w := harness.NewNetwork(t, 3)
 	c := startOn(t, w)
 	check(t, c.AwaitReady(within(t, 30*time.Second)))
-	runRandom(t, c, w)
+	runRandom(t, c, w, 5*time.Minute)
 }
 
 // startOn starts a cluster with one node a host, and shows the ends of its logs when the test failed.

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package harness
+
+import "net"
+
+func retransmitSoon(*net.TCPConn) {}

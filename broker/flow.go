@@ -18,7 +18,8 @@ const (
 var alarmTexts = []struct {
 	alarm alarms
 	text  string
-}{{alarmMemory, "low on memory"}, {alarmDisk, "low on disk"}, {alarmState, "replicas disagree"}}
+	name  string // in /api/cluster
+}{{alarmMemory, "low on memory", "memory"}, {alarmDisk, "low on disk", "disk"}, {alarmState, "replicas disagree", "state"}}
 
 // String is the reason for connection.blocked; "" when nothing is wrong.
 func (a alarms) String() string {
@@ -29,6 +30,17 @@ func (a alarms) String() string {
 		}
 	}
 	return strings.Join(parts, " & ")
+}
+
+// names are the single words for what is wrong; empty, not nil, when nothing is.
+func (a alarms) names() []string {
+	names := []string{}
+	for _, t := range alarmTexts {
+		if a&t.alarm != 0 {
+			names = append(names, t.name)
+		}
+	}
+	return names
 }
 
 // reportAgeMax is how long a leader believes another node's last word on its alarms.

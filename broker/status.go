@@ -27,6 +27,11 @@ type ClusterStatus struct {
 	Leader string       `json:"leader"` // "" when there is none
 	Term   uint64       `json:"term"`
 	Nodes  []NodeStatus `json:"nodes"` // by id
+
+	Asked    string        `json:"asked"` // the node that answers
+	Quorum   QuorumStatus  `json:"quorum"`
+	Digests  DigestVerdict `json:"digests"`
+	Warnings []Warning     `json:"warnings"` // empty where the cluster is healthy
 }
 
 // NodeStatus is one node of ClusterStatus.
@@ -41,6 +46,20 @@ type NodeStatus struct {
 	Digest       DigestStatus `json:"digest"`
 	FeatureLevel uint32       `json:"feature_level,omitempty"`
 	Version      string       `json:"version,omitempty"`
+
+	Server            string   `json:"server"`                    // raft server id: the name and what was drawn with the data folder
+	Boot              uint64   `json:"boot"`                      // of its origin; 0 unknown
+	Behind            uint64   `json:"behind"`                    // entries that the leader has applied and it has not; 0 where one of the two does not answer
+	Alarms            []string `json:"alarms"`                    // memory, disk: why it has publishers held everywhere
+	ClockAheadMillis  int64    `json:"clock_ahead_ms"`            // of the median of the nodes that answer, give or take the time of a question
+	LastContactMillis *int64   `json:"last_contact_ms,omitempty"` // since the leader had a sign of life of it; not for the leader, and not without one
+}
+
+// nodeReport is what a node answers to askStatus: its status, and what the asker works out ClusterStatus from.
+type nodeReport struct {
+	NodeStatus
+	WallMillis  int64            `json:"wall_ms,omitempty"`
+	HeardMillis map[string]int64 `json:"heard_ms,omitempty"` // where it leads: milliseconds since it heard of servers
 }
 
 // DigestStatus is a replica's digest at the last Mark that it applied.
@@ -56,7 +75,7 @@ func (n *Node) Answer(_ context.Context, _ string, request []byte) ([]byte, erro
 	}
 	switch string(request) {
 	case askStatus:
-		return json.Marshal(n.status())
+		return json.Marshal(n.report())
 	case askDetails:
 		return json.Marshal(n.details())
 	case askBeacon:
@@ -69,7 +88,7 @@ func (n *Node) Answer(_ context.Context, _ string, request []byte) ([]byte, erro
 func (n *Node) status() NodeStatus {
 	s := NodeStatus{
 		ID: n.cfg.Name, State: "candidate", AMQP: n.cfg.AMQPAddr, HTTP: n.cfg.HTTPAddr, Peer: n.cfg.PeerAddr,
-		AppliedIndex: n.applied.get(), Version: n.cfg.Version,
+		Server: n.self, Alarms: n.flow.ownAlarms().names(), AppliedIndex: n.applied.get(), Version: n.cfg.Version,
 	}
 	switch leadership, _ := n.log.Leadership(); {
 	case leadership.Self:
@@ -85,14 +104,32 @@ func (n *Node) status() NodeStatus {
 	return s
 }
 
+// report is this node's answer to others.
+func (n *Node) report() nodeReport {
+	r := nodeReport{NodeStatus: n.status(), WallMillis: n.cfg.Clock.Now().UnixMilli()}
+	if r.State != "leader" {
+		return r
+	}
+	r.HeardMillis = map[string]int64{}
+	for _, m := range n.log.Members() {
+		if at := n.log.LastHeard(m.Node); !at.IsZero() {
+			r.HeardMillis[m.Node] = time.Since(at).Milliseconds()
+		}
+	}
+	return r
+}
+
 // ClusterStatus asks all members at once what they say of themselves; one that does not answer within 500 ms is unreachable. Any goroutine.
 func (n *Node) ClusterStatus(ctx context.Context) ClusterStatus {
+	out := ClusterStatus{Asked: n.cfg.Name, Nodes: []NodeStatus{}}
 	if !n.isAttached() {
-		return ClusterStatus{Nodes: []NodeStatus{}}
+		out.judge()
+		return out
 	}
 	leadership, _ := n.log.Leadership()
 	members := n.log.Members()
-	out := ClusterStatus{Term: leadership.Term, Nodes: make([]NodeStatus, len(members))}
+	out.Term = leadership.Term
+	reports := make([]nodeReport, len(members))
 	ctx, cancel := context.WithTimeout(ctx, statusBound)
 	defer cancel()
 	var calls sync.WaitGroup
@@ -100,24 +137,56 @@ func (n *Node) ClusterStatus(ctx context.Context) ClusterStatus {
 		if m.Node == leadership.Node {
 			out.Leader = m.Name
 		}
-		calls.Go(func() { out.Nodes[i] = n.askStatus(ctx, m) })
+		calls.Go(func() { reports[i] = n.askReport(ctx, m) })
 	}
 	calls.Wait()
-	slices.SortFunc(out.Nodes, func(a, b NodeStatus) int { return cmp.Compare(a.ID, b.ID) })
+	out.compare(reports, leadership.Node)
+	slices.SortFunc(out.Nodes, func(a, b NodeStatus) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Server, b.Server)) })
+	out.judge()
 	return out
 }
 
-// askStatus is one member's word, completed by what this node knows of it.
-func (n *Node) askStatus(ctx context.Context, m Member) NodeStatus {
-	s := NodeStatus{State: "unreachable"}
+// askReport is one member's word, completed by what this node knows of it.
+func (n *Node) askReport(ctx context.Context, m Member) nodeReport {
+	r := nodeReport{NodeStatus: NodeStatus{State: "unreachable"}}
 	if m.Node == n.self {
-		s = n.status()
+		r = n.report()
 	} else if answer, err := n.log.Call(ctx, m.Node, []byte(askStatus)); err == nil {
-		if json.Unmarshal(answer, &s) != nil {
-			s = NodeStatus{State: "unreachable"}
+		if json.Unmarshal(answer, &r) != nil {
+			r = nodeReport{NodeStatus: NodeStatus{State: "unreachable"}}
 		}
 	}
-	s.ID, s.Voter = m.Name, m.Voter
-	s.AMQP, s.HTTP, s.Peer = cmp.Or(m.AMQP, s.AMQP), cmp.Or(m.HTTP, s.HTTP), cmp.Or(m.Peer, s.Peer)
-	return s
+	r.ID, r.Server, r.Voter, r.Boot = m.Name, m.Node, m.Voter, m.Boot
+	r.AMQP, r.HTTP, r.Peer = cmp.Or(m.AMQP, r.AMQP), cmp.Or(m.HTTP, r.HTTP), cmp.Or(m.Peer, r.Peer)
+	if r.Alarms == nil {
+		r.Alarms = []string{}
+	}
+	return r
+}
+
+// compare takes the members' reports: how far each is behind the leader, when that last heard of it, and how its clock goes.
+func (c *ClusterStatus) compare(reports []nodeReport, leader string) {
+	var led nodeReport
+	var walls []int64
+	for _, r := range reports {
+		if r.Server == leader {
+			led = r
+		}
+		if r.WallMillis != 0 {
+			walls = append(walls, r.WallMillis)
+		}
+	}
+	for _, r := range reports {
+		s := r.NodeStatus
+		if s.State != "unreachable" && led.AppliedIndex > s.AppliedIndex {
+			s.Behind = led.AppliedIndex - s.AppliedIndex
+		}
+		if r.WallMillis != 0 {
+			s.ClockAheadMillis = r.WallMillis - median(walls)
+		}
+		if millis, heard := led.HeardMillis[s.Server]; heard && s.Server != leader {
+			s.LastContactMillis = &millis
+		}
+		c.Nodes = append(c.Nodes, s)
+	}
 }

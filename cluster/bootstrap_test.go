@@ -49,7 +49,7 @@ func TestFounders(t *testing.T) {
 }
 
 func TestThreeFoundOneClusterInAnyOrder(t *testing.T) {
-	c := newCluster(t, 3, func(cfg *Config) { cfg.Secret = []byte("of the cluster") })
+	c := newCluster(t, 3, func(cfg *Config) { cfg.Trust = trustOf(t, "of the cluster") })
 	rand.Shuffle(len(c.nodes), func(i, j int) { c.nodes[i], c.nodes[j] = c.nodes[j], c.nodes[i] })
 	for _, x := range c.nodes {
 		x.start()
@@ -100,10 +100,10 @@ func TestJoinAloneFoundsNothing(t *testing.T) {
 
 // TestStrangersStayOut: another secret or another cluster gets neither into the gossip nor onto the peer port.
 func TestStrangersStayOut(t *testing.T) {
-	home := newCluster(t, 1, func(cfg *Config) { cfg.Secret = []byte("home") }).start().nodes[0]
+	home := newCluster(t, 1, func(cfg *Config) { cfg.Trust = trustOf(t, "home") }).start().nodes[0]
 	for name, secret := range map[string]string{"another cluster": "home", "another secret": "away"} {
 		t.Run(name, func(t *testing.T) {
-			stranger := newCluster(t, 1, func(cfg *Config) { cfg.Secret = []byte(secret) }).start().nodes[0]
+			stranger := newCluster(t, 1, func(cfg *Config) { cfg.Trust = trustOf(t, secret) }).start().nodes[0]
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			_, err := stranger.group.port.Dial(ctx, home.group.PeerAddr(), mux.ProtocolForward, "")

@@ -33,7 +33,7 @@ type Config struct {
 	// BootstrapExpect is how many servers form a new cluster: 1 without Join starts alone at once, N waits until N report the same N members,
 	// 0 never forms one and waits to be taken into an existing one.
 	BootstrapExpect int
-	Secret          []byte // cluster secret; nil is for loopback only
+	Trust           *mux.Trust // what peers are shown and must show; nil is for loopback only
 
 	// What gossip tells others of this node's doors.
 	AMQPAddr, HTTPAddr, Version string
@@ -105,7 +105,7 @@ func (c *Config) Validate() error {
 
 func (c *Config) validateAddresses() (errs []error) {
 	for name, addr := range map[string]string{"peer-addr": c.PeerAddr, "gossip-addr": c.GossipAddr} {
-		if err := mux.CheckBind(addr, c.Secret); err != nil {
+		if err := mux.CheckBind(addr, c.Trust); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		} else if c.AdvertiseHost == "" && unspecified(addr) {
 			errs = append(errs, fmt.Errorf("%s %s is not an address that others can dial: set advertise-host", name, addr))

@@ -26,6 +26,7 @@ type membership struct {
 	join    []string
 	addr    string // gossip address as others dial it
 	list    *memberlist.Memberlist
+	ignore  func()        // ends following the secrets
 	changed chan struct{} // something to look at; capacity 1
 	unheard bool          // the latest word may have reached nobody; update's own
 
@@ -65,6 +66,7 @@ func openMembership(cfg *Config, self gossipMeta) (*membership, error) {
 	if m.list, err = memberlist.Create(conf); err != nil {
 		return nil, fmt.Errorf("gossip on %s: %w", cfg.GossipAddr, err)
 	}
+	m.ignore = cfg.Trust.Follow(func() { m.rekey(conf.Keyring, cfg.Trust) })
 	m.addr = net.JoinHostPort(cmp.Or(conf.AdvertiseAddr, conf.BindAddr), strconv.Itoa(conf.AdvertisePort)) // Create fills in the port that it took
 	return m, nil
 }
@@ -84,8 +86,10 @@ func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
 		}
 		conf.AdvertiseAddr = ip.String()
 	}
-	if len(cfg.Secret) > 0 {
-		conf.SecretKey = mux.DeriveKey(cfg.Secret, "gossip")
+	if keys := gossipKeys(cfg.Trust); len(keys) > 0 {
+		if conf.Keyring, err = memberlist.NewKeyring(keys, keys[0]); err != nil {
+			return nil, err
+		}
 	}
 	conf.GossipInterval = 100 * time.Millisecond // metas reach all within a second
 	conf.PushPullInterval = 5 * time.Second      // what a lost broadcast costs at most
@@ -207,7 +211,20 @@ func (m *membership) leave() {
 	}
 }
 
-func (m *membership) close() error { return m.list.Shutdown() }
+func (m *membership) close() error {
+	m.ignore()
+	return m.list.Shutdown()
+}
+
+// rekey follows the cluster's secrets.
+func (m *membership) rekey(ring *memberlist.Keyring, trust *mux.Trust) {
+	if ring == nil {
+		return
+	}
+	if err := installKeys(ring, gossipKeys(trust)); err != nil {
+		m.log.Error("the gossip keeps the keys that it has", "error", err)
+	}
+}
 
 // What memberlist asks and tells.
 

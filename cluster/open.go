@@ -64,7 +64,7 @@ func newGroup(cfg Config, m Machine) *Group {
 
 func (g *Group) openPort() (err error) {
 	g.port, err = mux.Open(mux.Config{
-		Addr: g.cfg.PeerAddr, Secret: g.cfg.Secret, Logger: g.cfg.Logger.Named("peer"),
+		Addr: g.cfg.PeerAddr, Trust: g.cfg.Trust, Logger: g.cfg.Logger.Named("peer"),
 		Local: func() mux.Identity {
 			id, boot := g.dir.identity()
 			return mux.Identity{Cluster: id.Cluster, Server: id.Server, Name: id.Name, Boot: boot}

@@ -16,24 +16,40 @@ func DeriveKey(secret []byte, purpose string) []byte {
 	return mac.Sum(nil)
 }
 
-// proof is a side's evidence that it knows the secret. It covers both messages, so both nonces, and the role, so that neither an old proof nor one
-// reflected from a second connection is of use.
-func proof(key []byte, role string, helloFrame, welcomeFrame []byte) []byte {
+// transcript is what a proof covers: both messages, so both nonces, and with them the keys for the session that follows; and, where the handshake itself runs
+// inside TLS, a value that only the two ends of that very session share (RFC 9266). Without the latter, somebody with a certificate and without the secret
+// could sit in the middle, hold a session with either side, and pass the proofs on.
+type transcript struct {
+	hello, welcome []byte
+	channel        []byte // nil outside TLS
+}
+
+// proof is a side's evidence that it knows the secret. The role in it makes one that is reflected from a second connection useless.
+func (t *transcript) proof(key []byte, role string) []byte {
 	mac := hmac.New(sha256.New, key)
-	for _, part := range [][]byte{[]byte(role), helloFrame, welcomeFrame} {
+	parts := [][]byte{[]byte(role), t.hello, t.welcome}
+	if t.channel != nil {
+		parts = append(parts, t.channel)
+	}
+	for _, part := range parts {
 		sum := sha256.Sum256(part)
 		mac.Write(sum[:])
 	}
 	return mac.Sum(nil)
 }
 
-// readProof reads the other side's proof and reports whether it is right.
-func readProof(r io.Reader, want []byte) (bool, error) {
+// readProof reads the other side's proof and returns which of the keys it was made with; nil where it was none.
+func (t *transcript) readProof(r io.Reader, keys [][]byte, role string) (key []byte, err error) {
 	var got [macSize]byte
 	if _, err := io.ReadFull(r, got[:]); err != nil {
-		return false, err
+		return nil, err
 	}
-	return hmac.Equal(got[:], want), nil
+	for _, k := range keys {
+		if hmac.Equal(got[:], t.proof(k, role)) {
+			return k, nil
+		}
+	}
+	return nil, nil
 }
 
 func newNonce() (n [nonceSize]byte) {

@@ -8,10 +8,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Config is what a Port needs; every field but Secret and Adopt is required.
+// Config is what a Port needs; every field but Trust and Adopt is required.
 type Config struct {
-	Addr   string // address to bind, host:port; port 0 takes a free one
-	Secret []byte // cluster secret; nil binds loopback only
+	Addr  string // address to bind, host:port; port 0 takes a free one
+	Trust *Trust // what is shown to peers and demanded of them; nil binds loopback only
 	// Local is this server's identity at the moment; it is asked at each handshake.
 	Local func() Identity
 	// Adopt is told of an authenticated peer of a cluster while Local names none.
@@ -27,17 +27,17 @@ func (c *Config) validate() error {
 	if c.Logger == nil {
 		errs = append(errs, errors.New("mux: no Logger"))
 	}
-	return errors.Join(append(errs, CheckBind(c.Addr, c.Secret))...)
+	return errors.Join(append(errs, CheckBind(c.Addr, c.Trust))...)
 }
 
-// CheckBind refuses an address beyond loopback where no secret is set: whoever can write to a peer or gossip port writes the log.
-func CheckBind(addr string, secret []byte) error {
+// CheckBind refuses an address beyond loopback where neither a secret nor a certificate is demanded: whoever can write to a peer or gossip port writes the log.
+func CheckBind(addr string, trust *Trust) error {
 	a, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
 		return err
 	}
-	if len(secret) == 0 && !a.IP.IsLoopback() {
-		return fmt.Errorf("refusing to bind %s without a cluster secret: whoever reaches this port could write the log; set --cluster-secret-file (the same file on all nodes) or bind a loopback address", addr)
+	if !trust.demands() && !a.IP.IsLoopback() {
+		return fmt.Errorf("refusing to bind %s without a cluster secret: whoever reaches this port could write the log; set --cluster-secret-file (the same file on all nodes) or --peer-tls-cert, --peer-tls-key and --peer-tls-ca, or bind a loopback address", addr)
 	}
 	return nil
 }

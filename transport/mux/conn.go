@@ -11,6 +11,7 @@ type Conn struct {
 	net.Conn
 	Peer Identity
 
+	keys [][]byte // of the secrets that it rests on
 	port *Port
 	once sync.Once
 }

@@ -1,10 +1,13 @@
 package mux
 
 import (
+	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 )
 
 // Why a handshake fails. Dial's errors wrap them.
@@ -16,6 +19,7 @@ var (
 	ErrSelf     = errors.New("mux: connected to itself")
 	ErrProtocol = errors.New("mux: the other side does not serve this protocol now")
 	ErrBusy     = errors.New("mux: the other side has too many connections")
+	ErrTLS      = errors.New("mux: no TLS session with the other side")
 	ErrClosed   = errors.New("mux: closed")
 )
 
@@ -38,59 +42,111 @@ var statusErrors = map[status]error{
 
 // The handshake, D dialling and A accepting; the steps in brackets only where both have a secret:
 //
+//	[both: mutual TLS, where certificates are set]
 //	D → A  hello
 //	A → D  welcome [, proof of A]
 //	D → A  [proof of D]
 //	A → D  [verdict: one status byte]
+//	[both: TLS with the keys that hello and welcome named, see session.go]
 //
-// A side that misses a proof of the other closes the connection before it believes anything that was said.
+// A side that misses a proof of the other closes the connection before it believes anything that was said. Every handshake goes by the credentials of its
+// beginning.
+
+// established is what a handshake ends in.
+type established struct {
+	conn     net.Conn
+	peer     Identity
+	protocol Protocol
+	keys     [][]byte // those that the proofs were made with, ours and theirs
+}
+
+// handshake is one in progress.
+type handshake struct {
+	*Port
+	material
+	transcript
+	conn net.Conn
+	keys [][]byte
+}
+
+func (p *Port) newHandshake(ctx context.Context, c net.Conn, s side) (*handshake, error) {
+	h := &handshake{Port: p, material: p.cfg.Trust.material(), conn: c}
+	if h.Certificates == nil {
+		return h, nil
+	}
+	use := x509.ExtKeyUsageServerAuth
+	if s == accepting {
+		use = x509.ExtKeyUsageClientAuth
+	}
+	session, err := secure(ctx, c, h.Certificates.config(use), s)
+	if err != nil {
+		return nil, err
+	}
+	h.conn = session
+	h.channel, err = session.channel()
+	return h, err
+}
+
+// names is the session key that this side offers: none inside of TLS, and none without a secret, which alone makes it worth something.
+func (h *handshake) names() []byte {
+	if h.Certificates != nil || h.proves() == nil {
+		return nil
+	}
+	return h.session.sum[:]
+}
 
 // greet is the dialling side.
-func (p *Port) greet(c net.Conn, protocol Protocol, expect string) (Identity, error) {
-	me := p.cfg.Local()
-	h := hello{secret: p.key != nil, protocol: protocol, nonce: newNonce(), from: me, expect: expect}
-	sent := h.encode()
-	if _, err := c.Write(sent); err != nil {
-		return Identity{}, err
-	}
-	body, err := readFrame(c)
+func (p *Port) greet(ctx context.Context, c net.Conn, protocol Protocol, expect string) (established, error) {
+	h, err := p.newHandshake(ctx, c, dialling)
 	if err != nil {
-		return Identity{}, err
+		return established{}, err
+	}
+	me := p.cfg.Local()
+	mine := hello{secret: h.proves() != nil, protocol: protocol, nonce: newNonce(), from: me, expect: expect, session: h.names()}
+	h.hello = mine.encode()
+	if _, err := h.conn.Write(h.hello); err != nil {
+		return established{}, err
+	}
+	body, err := readFrame(h.conn)
+	if err != nil {
+		return established{}, err
 	}
 	w, err := decodeWelcome(body)
 	if err != nil {
-		return Identity{}, err
+		return established{}, err
 	}
 	if w.status != statusOK {
-		return w.from, refused(w.status, w.text)
+		return established{}, refused(w.status, w.text)
 	}
-	if w.secret != h.secret {
-		return w.from, ErrSecret
+	if w.secret != mine.secret {
+		return established{}, ErrSecret
 	}
-	if p.key != nil {
-		if err := p.proveToAcceptor(c, sent, frame(body)); err != nil {
-			return w.from, err
+	h.welcome = frame(body)
+	if mine.secret {
+		if err := h.proveToAcceptor(); err != nil {
+			return established{}, err
 		}
 	}
 	if st, text := judge(me, w.from, expect); st != statusOK {
-		return w.from, refused(st, text)
+		return established{}, refused(st, text)
 	}
-	return w.from, nil
+	return h.finish(ctx, dialling, w.from, protocol, w.session)
 }
 
-func (p *Port) proveToAcceptor(c net.Conn, helloFrame, welcomeFrame []byte) error {
-	ok, err := readProof(c, proof(p.key, "accept", helloFrame, welcomeFrame))
+func (h *handshake) proveToAcceptor() error {
+	theirs, err := h.readProof(h.conn, h.material.keys, "accept")
 	if err != nil {
 		return err
 	}
-	if !ok {
+	if theirs == nil {
 		return ErrSecret
 	}
-	if _, err := c.Write(proof(p.key, "dial", helloFrame, welcomeFrame)); err != nil {
+	h.keys = [][]byte{h.proves(), theirs}
+	if _, err := h.conn.Write(h.proof(h.proves(), "dial")); err != nil {
 		return err
 	}
 	var verdict [1]byte
-	if _, err := io.ReadFull(c, verdict[:]); err != nil {
+	if _, err := io.ReadFull(h.conn, verdict[:]); err != nil {
 		return err
 	}
 	if verdict[0] != byte(statusOK) {
@@ -99,62 +155,96 @@ func (p *Port) proveToAcceptor(c net.Conn, helloFrame, welcomeFrame []byte) erro
 	return nil
 }
 
-// receive is the accepting side. A nil error means that the other side may be believed and was told so.
-func (p *Port) receive(c net.Conn) (hello, error) {
-	body, err := readFrame(c)
-	if err != nil {
-		return hello{}, err
+// finish begins the session that both named a key for.
+func (h *handshake) finish(ctx context.Context, s side, peer Identity, protocol Protocol, theirs []byte) (established, error) {
+	done := established{conn: h.conn, peer: peer, protocol: protocol, keys: h.keys}
+	if h.names() == nil {
+		return done, nil
 	}
-	h, err := decodeHello(body)
+	if theirs == nil {
+		if h.warned.Over("plain " + peer.Server) {
+			h.cfg.Logger.Info("a peer of an earlier version: what passes between it and this node is not encrypted until it is upgraded", "peer", peer.Server)
+		}
+		return done, nil
+	}
+	session, err := secure(ctx, h.conn, h.session.config(theirs), s)
 	if err != nil {
-		return hello{}, err
+		return established{}, err
+	}
+	done.conn = session
+	return done, nil
+}
+
+// receive is the accepting side. A nil error means that the other side may be believed and was told so.
+func (p *Port) receive(ctx context.Context, c net.Conn) (established, error) {
+	h, err := p.newHandshake(ctx, c, accepting)
+	if err != nil {
+		return established{}, err
+	}
+	body, err := readFrame(h.conn)
+	if err != nil {
+		return established{}, err
+	}
+	theirs, err := decodeHello(body)
+	if err != nil {
+		return established{}, err
 	}
 	me := p.cfg.Local()
-	st, text := p.verdict(me, &h)
-	w := welcome{status: st, secret: p.key != nil, nonce: newNonce(), from: me, text: text}
-	out := w.encode()
+	st, text := h.verdict(me, &theirs)
+	w := welcome{status: st, secret: h.proves() != nil, nonce: newNonce(), from: me, text: text}
+	if theirs.session != nil {
+		w.session = h.names()
+	}
+	h.hello, h.welcome = frame(body), w.encode()
 	if st != statusOK {
-		_, _ = c.Write(out) // a courtesy; the connection ends either way
-		return h, refused(st, text)
+		_, _ = h.conn.Write(h.welcome) // a courtesy; the connection ends either way
+		return established{}, refused(st, text)
 	}
-	if p.key == nil {
-		_, err = c.Write(out)
-		return h, err
+	if err := h.proveToDialler(); err != nil {
+		return established{}, err
 	}
-	helloFrame := frame(body)
-	if _, err := c.Write(append(out, proof(p.key, "accept", helloFrame, out)...)); err != nil {
-		return h, err
+	return h.finish(ctx, accepting, theirs.from, theirs.protocol, theirs.session)
+}
+
+func (h *handshake) proveToDialler() error {
+	if h.proves() == nil {
+		_, err := h.conn.Write(h.welcome)
+		return err
 	}
-	ok, err := readProof(c, proof(p.key, "dial", helloFrame, out))
+	if _, err := h.conn.Write(slices.Concat(h.welcome, h.proof(h.proves(), "accept"))); err != nil {
+		return err
+	}
+	theirs, err := h.readProof(h.conn, h.material.keys, "dial")
 	if err != nil {
-		return h, fmt.Errorf("%w (or it gave up: %v)", ErrSecret, err)
+		return fmt.Errorf("%w (or it gave up: %v)", ErrSecret, err)
 	}
-	if !ok {
-		_, _ = c.Write([]byte{byte(statusSecret)})
-		return h, ErrSecret
+	if theirs == nil {
+		_, _ = h.conn.Write([]byte{byte(statusSecret)})
+		return ErrSecret
 	}
-	_, err = c.Write([]byte{byte(statusOK)})
-	return h, err
+	h.keys = [][]byte{h.proves(), theirs}
+	_, err = h.conn.Write([]byte{byte(statusOK)})
+	return err
 }
 
 // verdict decides what can be decided before the proofs.
-func (p *Port) verdict(me Identity, h *hello) (status, string) {
+func (h *handshake) verdict(me Identity, theirs *hello) (status, string) {
 	switch {
-	case h.secret && p.key == nil:
+	case theirs.secret && h.proves() == nil:
 		return statusSecret, "this node has no cluster secret"
-	case !h.secret && p.key != nil:
+	case !theirs.secret && h.proves() != nil:
 		return statusSecret, "this node demands the cluster secret"
-	case h.expect != "" && h.expect != me.Server:
-		return statusServer, fmt.Sprintf("this is %s, not %s", me.Server, h.expect)
+	case theirs.expect != "" && theirs.expect != me.Server:
+		return statusServer, fmt.Sprintf("this is %s, not %s", me.Server, theirs.expect)
 	}
-	l := p.listener(h.protocol)
+	l := h.listener(theirs.protocol)
 	if l == nil {
-		return statusProtocol, fmt.Sprintf("protocol %d", h.protocol)
+		return statusProtocol, fmt.Sprintf("protocol %d", theirs.protocol)
 	}
 	if len(l.queue) == cap(l.queue) {
 		return statusBusy, fmt.Sprintf("%d wait to be accepted", cap(l.queue))
 	}
-	return judge(me, h.from, "")
+	return judge(me, theirs.from, "")
 }
 
 // judge is what both sides check of the other.

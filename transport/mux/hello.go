@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 //	16 bytes nonce
 //	uint64   boot
 //	strings  cluster, server, name, expected server ("" = any), each uint8 length and bytes
+//	32 bytes SHA-256 of the certificate that this side will show in the session that follows, see session.go; missing where it will begin none
 //
 // welcome, from the side that was dialled:
 //
@@ -29,6 +31,7 @@ import (
 //	16 bytes nonce
 //	uint64   boot
 //	strings  cluster, server, name, text (why it refuses)
+//	32 bytes as above; only in answer to a hello that has them
 //
 // proof (mac), from either side where both have a secret: 32 bytes, see auth.go
 const (
@@ -37,7 +40,13 @@ const (
 	frameHeader = len(magic) + 1 + 2
 	nonceSize   = 16
 	flagSecret  = 1
-	bodySizeMax = 2 + nonceSize + 8 + 4*(1+255)
+	bodySizeMax = 2 + nonceSize + 8 + 4*(1+255) + sha256.Size // 32 more than earlier versions take; real identities are far shorter than 255 bytes each
+)
+
+// The first byte of TLS records.
+const (
+	recordAlert     = 0x15
+	recordHandshake = 0x16
 )
 
 var (
@@ -51,6 +60,7 @@ type hello struct {
 	nonce    [nonceSize]byte
 	from     Identity
 	expect   string
+	session  []byte // sum of the key for the session that follows; nil: none
 }
 
 type welcome struct {
@@ -59,22 +69,25 @@ type welcome struct {
 	nonce  [nonceSize]byte
 	from   Identity
 	text   string
+	// session is as in hello.
+	session []byte
 }
 
 func (h *hello) encode() []byte {
 	b := append(make([]byte, 0, bodySizeMax), flags(h.secret), byte(h.protocol))
-	return frame(appendParty(b, h.nonce, h.from, h.expect))
+	return frame(append(appendParty(b, h.nonce, h.from, h.expect), h.session...))
 }
 
 func (w *welcome) encode() []byte {
 	b := append(make([]byte, 0, bodySizeMax), byte(w.status), flags(w.secret))
-	return frame(appendParty(b, w.nonce, w.from, w.text))
+	return frame(append(appendParty(b, w.nonce, w.from, w.text), w.session...))
 }
 
 func decodeHello(body []byte) (h hello, err error) {
 	d := decoder{rest: body}
 	h.secret, h.protocol = d.byte()&flagSecret != 0, Protocol(d.byte())
 	h.nonce, h.from, h.expect = d.party()
+	h.session = d.sum()
 	return h, d.end()
 }
 
@@ -82,6 +95,7 @@ func decodeWelcome(body []byte) (w welcome, err error) {
 	d := decoder{rest: body}
 	w.status, w.secret = status(d.byte()), d.byte()&flagSecret != 0
 	w.nonce, w.from, w.text = d.party()
+	w.session = d.sum()
 	return w, d.end()
 }
 
@@ -114,6 +128,9 @@ func readFrame(r io.Reader) ([]byte, error) {
 	var head [frameHeader]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
+	}
+	if head[0] == recordHandshake && head[1] == 3 || head[0] == recordAlert && head[1] == 3 {
+		return nil, fmt.Errorf("%w: the other side speaks TLS on this port, this node does not (--peer-tls-cert, --peer-tls-key, --peer-tls-ca)", ErrTLS)
 	}
 	if string(head[:len(magic)]) != magic {
 		return nil, errNotPeer
@@ -154,6 +171,14 @@ func (d *decoder) party() (nonce [nonceSize]byte, id Identity, last string) {
 	id.Boot = binary.BigEndian.Uint64(d.take(8))
 	id.Cluster, id.Server, id.Name, last = d.string(), d.string(), d.string(), d.string()
 	return nonce, id, last
+}
+
+// sum is the last field, which earlier versions do not send.
+func (d *decoder) sum() []byte {
+	if len(d.rest) < sha256.Size {
+		return nil
+	}
+	return d.take(sha256.Size)
 }
 
 // end ignores what a later minor version may have appended.

@@ -13,18 +13,21 @@ import (
 const (
 	handshakeBound = 5 * time.Second
 	maxHandshakes  = 128
+	maxFromHost    = 32 // handshakes under way from one address beyond loopback: a stranger who says nothing must not keep the peers out
 	maxConns       = 1024
 )
 
 // Port is an open peer port.
 type Port struct {
-	cfg Config
-	key []byte // derived from the secret; nil without one
-	tcp net.Listener
+	cfg     Config
+	session *sessionKey
+	tcp     net.Listener
+	warned  Cooldown
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	ignore func()        // ends following cfg.Trust
 	slots  chan struct{} // one for each handshake of an accepted connection
 
 	mu        sync.Mutex // guards what follows
@@ -39,18 +42,20 @@ func Open(cfg Config) (*Port, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	session, err := newSessionKey()
+	if err != nil {
+		return nil, err
+	}
 	tcp, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, err
 	}
 	p := &Port{
-		cfg: cfg, tcp: tcp, slots: make(chan struct{}, maxHandshakes),
+		cfg: cfg, session: session, tcp: tcp, slots: make(chan struct{}, maxHandshakes),
 		listeners: map[Protocol]*Listener{}, conns: map[*Conn]struct{}{}, raw: map[net.Conn]struct{}{},
 	}
-	if len(cfg.Secret) > 0 {
-		p.key = DeriveKey(cfg.Secret, "peer port")
-	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.ignore = cfg.Trust.Follow(p.dropDistrusted)
 	p.wg.Add(1)
 	go p.accept()
 	return p, nil
@@ -85,34 +90,29 @@ func (p *Port) Dial(ctx context.Context, addr string, protocol Protocol, expect 
 		return nil, err
 	}
 	tune(c)
-	peer, err := p.greetBounded(ctx, c, protocol, expect)
+	done, err := p.greetBounded(ctx, c, protocol, expect)
 	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("peer %s: %w", addr, err)
 	}
-	p.adopt(peer)
-	conn := &Conn{Conn: c, Peer: peer, port: p}
-	if !p.track(conn) {
-		c.Close()
-		return nil, ErrClosed
-	}
-	return conn, nil
+	p.adopt(done.peer)
+	return p.track(done)
 }
 
-func (p *Port) greetBounded(ctx context.Context, c net.Conn, protocol Protocol, expect string) (Identity, error) {
+func (p *Port) greetBounded(ctx context.Context, c net.Conn, protocol Protocol, expect string) (established, error) {
 	deadline, _ := ctx.Deadline()
 	if err := c.SetDeadline(deadline); err != nil {
-		return Identity{}, err
+		return established{}, err
 	}
 	interrupted := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	peer, err := p.greet(c, protocol, expect)
+	done, err := p.greet(ctx, c, protocol, expect)
 	if !interrupted() {
-		return peer, errors.Join(context.Cause(ctx), err)
+		return done, errors.Join(context.Cause(ctx), err)
 	}
 	if err != nil {
-		return peer, err
+		return done, err
 	}
-	return peer, c.SetDeadline(time.Time{})
+	return done, c.SetDeadline(time.Time{})
 }
 
 // Close stops accepting, closes every listener and connection, and waits for the port's goroutines.
@@ -128,6 +128,7 @@ func (p *Port) Close() error {
 	p.listeners, p.conns, p.raw = map[Protocol]*Listener{}, map[*Conn]struct{}{}, map[net.Conn]struct{}{}
 	p.mu.Unlock()
 
+	p.ignore()
 	p.cancel()
 	err := p.tcp.Close()
 	for c := range raw {
@@ -166,7 +167,7 @@ func (p *Port) accept() {
 // admit starts the handshake of a new connection, or closes it where too many are under way.
 func (p *Port) admit(c net.Conn) {
 	p.mu.Lock()
-	full := p.closed || len(p.conns)+len(p.raw) >= maxConns
+	full := p.closed || len(p.conns)+len(p.raw) >= maxConns || p.crowdedLocked(c)
 	if !full {
 		select {
 		case p.slots <- struct{}{}:
@@ -184,11 +185,33 @@ func (p *Port) admit(c net.Conn) {
 	go p.handshake(c)
 }
 
+// crowdedLocked tells whether too many handshakes with the address of c are under way. Loopback is where the nodes of a development cluster all are.
+func (p *Port) crowdedLocked(c net.Conn) bool {
+	host := hostOf(c)
+	if host.IsLoopback() {
+		return false
+	}
+	n := 0
+	for other := range p.raw {
+		if hostOf(other).Equal(host) {
+			n++
+		}
+	}
+	return n >= maxFromHost
+}
+
+func hostOf(c net.Conn) net.IP {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.IP
+	}
+	return nil
+}
+
 func (p *Port) handshake(c net.Conn) {
 	defer p.wg.Done()
 	defer func() { <-p.slots }()
 	tune(c)
-	conn, l, err := p.welcomeBounded(c)
+	done, err := p.receiveBounded(c)
 	p.mu.Lock()
 	delete(p.raw, c)
 	p.mu.Unlock()
@@ -197,9 +220,14 @@ func (p *Port) handshake(c net.Conn) {
 		p.report(c, err)
 		return
 	}
-	p.adopt(conn.Peer)
-	if !p.track(conn) {
+	l := p.listener(done.protocol)
+	if l == nil { // closed since the verdict
 		c.Close()
+		return
+	}
+	p.adopt(done.peer)
+	conn, err := p.track(done)
+	if err != nil {
 		return
 	}
 	select {
@@ -214,30 +242,32 @@ func (p *Port) handshake(c net.Conn) {
 	}
 }
 
-func (p *Port) welcomeBounded(c net.Conn) (*Conn, *Listener, error) {
-	if err := c.SetDeadline(time.Now().Add(handshakeBound)); err != nil {
-		return nil, nil, err
+func (p *Port) receiveBounded(c net.Conn) (established, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, handshakeBound)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	if err := c.SetDeadline(deadline); err != nil {
+		return established{}, err
 	}
-	h, err := p.receive(c)
+	done, err := p.receive(ctx, c)
 	if err != nil {
-		return nil, nil, err
+		return established{}, err
 	}
-	l := p.listener(h.protocol)
-	if l == nil {
-		return nil, nil, ErrProtocol
-	}
-	return &Conn{Conn: c, Peer: h.from, port: p}, l, c.SetDeadline(time.Time{})
+	return done, c.SetDeadline(time.Time{})
 }
 
 // report tells the operator of what only an operator can mend, and keeps quiet about scanners and crashes.
 func (p *Port) report(c net.Conn, err error) {
-	log := p.cfg.Logger.Debug
-	if errors.Is(err, ErrSecret) || errors.Is(err, ErrCluster) || errors.Is(err, ErrVersion) {
-		log = p.cfg.Logger.Warn
+	if errors.Is(err, io.EOF) {
+		return
 	}
-	if !errors.Is(err, io.EOF) {
-		log("refused a peer connection", "remote", c.RemoteAddr().String(), "error", err)
+	remote := c.RemoteAddr().String()
+	mend := errors.Is(err, ErrSecret) || errors.Is(err, ErrCluster) || errors.Is(err, ErrVersion) || errors.Is(err, ErrTLS)
+	if mend && p.warned.Over(err.Error()+hostOf(c).String()) {
+		p.cfg.Logger.Warn("refused a peer connection; the same is not told again for a minute", "remote", remote, "error", err)
+		return
 	}
+	p.cfg.Logger.Debug("refused a peer connection", "remote", remote, "error", err)
 }
 
 func (p *Port) adopt(peer Identity) {
@@ -260,14 +290,52 @@ func (p *Port) unlisten(l *Listener) {
 	}
 }
 
-func (p *Port) track(c *Conn) bool {
+// track hands a connection out, unless the port was closed, or the secrets replaced, while it was made.
+func (p *Port) track(done established) (*Conn, error) {
+	c := &Conn{Conn: done.conn, Peer: done.peer, keys: done.keys, port: p}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return false
-	}
 	p.conns[c] = struct{}{}
+	closed := p.closed
+	p.mu.Unlock()
+	// The look at the secrets comes after the table has the connection: a Replace in between finds it there.
+	if closed {
+		c.Close()
+		return nil, ErrClosed
+	}
+	if !p.trusts(c) {
+		c.Close()
+		return nil, ErrSecret
+	}
+	return c, nil
+}
+
+// trusts tells whether the secrets that a connection rests on are still the cluster's.
+func (p *Port) trusts(c *Conn) bool {
+	now := p.cfg.Trust.material()
+	for _, k := range c.keys {
+		if !now.accepts(k) {
+			return false
+		}
+	}
 	return true
+}
+
+// dropDistrusted closes what rests on a secret that was taken away: whoever learnt it must be out, and peers connect anew with another.
+func (p *Port) dropDistrusted() {
+	var dropped []*Conn
+	p.mu.Lock()
+	for c := range p.conns {
+		if !p.trusts(c) {
+			dropped = append(dropped, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range dropped {
+		c.Close()
+	}
+	if len(dropped) > 0 {
+		p.cfg.Logger.Info("closed the peer connections of a secret that is no longer the cluster's", "connections", len(dropped))
+	}
 }
 
 func (p *Port) forget(c *Conn) {

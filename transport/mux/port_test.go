@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -27,11 +28,31 @@ type testPort struct {
 	adopted chan string
 }
 
+// secretOf makes a name long enough to be a secret.
+func secretOf(name string) []byte { return []byte(name + ", a secret of this test") }
+
+func trustOf(t *testing.T, c Credentials) *Trust {
+	t.Helper()
+	trust, err := NewTrust(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust
+}
+
 func open(t *testing.T, server, cluster, secret string) *testPort {
+	t.Helper()
+	if secret == "" {
+		return openTrusting(t, server, cluster, nil)
+	}
+	return openTrusting(t, server, cluster, trustOf(t, Credentials{Secrets: [][]byte{secretOf(secret)}}))
+}
+
+func openTrusting(t *testing.T, server, cluster string, trust *Trust) *testPort {
 	t.Helper()
 	p := &testPort{id: Identity{Cluster: cluster, Server: server, Name: "name of " + server, Boot: 7}, adopted: make(chan string, 8)}
 	port, err := Open(Config{
-		Addr: "127.0.0.1:0", Secret: []byte(secret), Logger: hclog.NewNullLogger(),
+		Addr: "127.0.0.1:0", Trust: trust, Logger: hclog.NewNullLogger(),
 		Local: func() Identity { p.mu.Lock(); defer p.mu.Unlock(); return p.id },
 		Adopt: func(cluster string, _ Identity) { p.adopted <- cluster },
 	})
@@ -52,7 +73,7 @@ func (p *testPort) serve(t *testing.T, protocol Protocol) *Listener {
 	return l
 }
 
-func dial(t *testing.T, from, to *testPort, protocol Protocol, expect string) (*Conn, error) {
+func dial(t *testing.T, from, to *Port, protocol Protocol, expect string) (*Conn, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -64,7 +85,7 @@ func TestConnectionsKnowTheirPeers(t *testing.T) {
 		a, b := open(t, "a", "c1", secret), open(t, "b", "c1", secret)
 		raft, calls := b.serve(t, ProtocolRaft), b.serve(t, ProtocolCall)
 		for _, l := range []*Listener{calls, raft} {
-			out, err := dial(t, a, b, l.protocol, "b")
+			out, err := dial(t, a.Port, b.Port, l.protocol, "b")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +135,7 @@ func TestRefusals(t *testing.T) {
 		{"itself by another port", open(t, "home", "c1", "secret"), home, ProtocolRaft, "", ErrSelf},
 		{"not served", friend, home, ProtocolCall, "", ErrProtocol},
 	} {
-		c, err := dial(t, tt.from, tt.to, tt.protocol, tt.expect)
+		c, err := dial(t, tt.from.Port, tt.to.Port, tt.protocol, tt.expect)
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
@@ -129,7 +150,7 @@ func TestClusterIsAdoptedFromEitherSide(t *testing.T) {
 	member.serve(t, ProtocolRaft)
 	fresh.serve(t, ProtocolRaft)
 	for _, way := range [][2]*testPort{{fresh, member}, {member, fresh}} {
-		if _, err := dial(t, way[0], way[1], ProtocolRaft, ""); err != nil {
+		if _, err := dial(t, way[0].Port, way[1].Port, ProtocolRaft, ""); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -143,7 +164,7 @@ func TestClusterIsAdoptedFromEitherSide(t *testing.T) {
 	}
 	// Never from one who does not know the secret.
 	liar := open(t, "liar", "c9", "t")
-	if _, err := dial(t, liar, fresh, ProtocolRaft, ""); !errors.Is(err, ErrSecret) {
+	if _, err := dial(t, liar.Port, fresh.Port, ProtocolRaft, ""); !errors.Is(err, ErrSecret) {
 		t.Errorf("the liar: %v", err)
 	}
 	if len(fresh.adopted) != 0 {
@@ -220,7 +241,7 @@ func TestGarbageIsClosed(t *testing.T) {
 		c.Close()
 	}
 	friend := open(t, "friend", "c1", "s")
-	if _, err := dial(t, friend, p, ProtocolRaft, "p"); err != nil {
+	if _, err := dial(t, friend.Port, p.Port, ProtocolRaft, "p"); err != nil {
 		t.Errorf("after the garbage: %v", err)
 	}
 }
@@ -228,7 +249,7 @@ func TestGarbageIsClosed(t *testing.T) {
 func TestCloseEndsEverything(t *testing.T) {
 	a, b := open(t, "a", "", ""), open(t, "b", "", "")
 	l := b.serve(t, ProtocolRaft)
-	out, err := dial(t, a, b, ProtocolRaft, "")
+	out, err := dial(t, a.Port, b.Port, ProtocolRaft, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +275,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if _, err := b.Listener(ProtocolCall); !errors.Is(err, ErrClosed) {
 		t.Errorf("listening: %v", err)
 	}
-	if _, err := dial(t, b, a, ProtocolRaft, ""); err == nil {
+	if _, err := dial(t, b.Port, a.Port, ProtocolRaft, ""); err == nil {
 		t.Error("dialling from a closed port")
 	}
 }
@@ -265,15 +286,15 @@ func TestListenerCloseFreesTheProtocol(t *testing.T) {
 	if _, err := b.Listener(ProtocolRaft); err == nil {
 		t.Error("two listeners for a protocol")
 	}
-	if _, err := dial(t, a, b, ProtocolRaft, ""); err != nil {
+	if _, err := dial(t, a.Port, b.Port, ProtocolRaft, ""); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
-	if _, err := dial(t, a, b, ProtocolRaft, ""); !errors.Is(err, ErrProtocol) {
+	if _, err := dial(t, a.Port, b.Port, ProtocolRaft, ""); !errors.Is(err, ErrProtocol) {
 		t.Errorf("dialling a closed listener: %v", err)
 	}
 	b.serve(t, ProtocolRaft)
-	if _, err := dial(t, a, b, ProtocolRaft, ""); err != nil {
+	if _, err := dial(t, a.Port, b.Port, ProtocolRaft, ""); err != nil {
 		t.Errorf("dialling the next listener: %v", err)
 	}
 }
@@ -282,13 +303,13 @@ func TestBacklogIsBounded(t *testing.T) {
 	a, b := open(t, "a", "", ""), open(t, "b", "", "")
 	b.serve(t, ProtocolRaft)
 	for range backlog {
-		if _, err := dial(t, a, b, ProtocolRaft, ""); err != nil {
+		if _, err := dial(t, a.Port, b.Port, ProtocolRaft, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
 	deadline := time.Now().Add(patience)
 	for { // the last ones may still be on their way into the queue
-		c, err := dial(t, a, b, ProtocolRaft, "")
+		c, err := dial(t, a.Port, b.Port, ProtocolRaft, "")
 		if errors.Is(err, ErrBusy) {
 			return
 		}
@@ -304,7 +325,7 @@ func TestBindingBeyondLoopbackNeedsASecret(t *testing.T) {
 		if err := CheckBind(addr, nil); err == nil || !strings.Contains(err.Error(), "--cluster-secret-file") {
 			t.Errorf("%s: %v", addr, err)
 		}
-		if err := CheckBind(addr, []byte("s")); err != nil {
+		if err := CheckBind(addr, trustOf(t, Credentials{Secrets: [][]byte{secretOf("s")}})); err != nil {
 			t.Errorf("%s with a secret: %v", addr, err)
 		}
 	}
@@ -319,6 +340,8 @@ func TestBindingBeyondLoopbackNeedsASecret(t *testing.T) {
 func FuzzHandshake(f *testing.F) {
 	h := hello{secret: true, protocol: ProtocolCall, nonce: newNonce(), from: Identity{"c", "s", "n", 5}, expect: "e"}
 	f.Add(h.encode())
+	h.session = bytes.Repeat([]byte{7}, 32)
+	f.Add(h.encode())
 	w := welcome{status: statusServer, from: Identity{"c", "s", "n", 5}, text: "why"}
 	f.Add(w.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -331,10 +354,18 @@ func FuzzHandshake(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := decodeHello(again); err != nil || got != h {
+			if got, err := decodeHello(again); err != nil || !reflect.DeepEqual(got, h) {
 				t.Errorf("%+v came back as %+v, %v", h, got, err)
 			}
 		}
-		_, _ = decodeWelcome(body)
+		if w, err := decodeWelcome(body); err == nil {
+			again, err := readFrame(bytes.NewReader(w.encode()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := decodeWelcome(again); err != nil || !reflect.DeepEqual(got, w) {
+				t.Errorf("%+v came back as %+v, %v", w, got, err)
+			}
+		}
 	})
 }

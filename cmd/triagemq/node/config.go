@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +36,11 @@ type Config struct {
 	Join              []string      // --join: gossip addresses
 	BootstrapExpect   int           // --bootstrap-expect 1..9
 	ClusterSecretFile string        // --cluster-secret-file; "" = none, loopback only
-	ClusterSecret     []byte        // contents of that file or TRIAGEMQ_CLUSTER_SECRET
+	ClusterSecrets    [][]byte      // lines of that file or of TRIAGEMQ_CLUSTER_SECRET: the first is proved with, all are accepted
+	PeerTLSCert       string        // --peer-tls-cert: PEM file; with the next two, nodes speak mutual TLS 1.3 to each other
+	PeerTLSKey        string        // --peer-tls-key: PEM file of its key
+	PeerTLSCA         string        // --peer-tls-ca: PEM file of the authorities of peers
+	PeerTLSName       string        // --peer-tls-name: DNS name that the certificate of every node carries; "" = the authority is enough
 	DefaultUser       string        // --default-user
 	DefaultPass       string        // --default-pass
 	LogLevel          string        // --log-level trace|debug|info|warn|error
@@ -83,7 +86,8 @@ func Parse(args []string, environ []string) (Config, error) {
 	if err := overlay(fs, given, env, *file); err != nil {
 		return c, err
 	}
-	if err := c.readSecret(env); err != nil {
+	var err error
+	if c.ClusterSecrets, err = c.readSecrets(env["cluster-secret"]); err != nil {
 		return c, err
 	}
 	return c, c.Validate()
@@ -114,7 +118,11 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.AdvertiseHost, "advertise-host", c.AdvertiseHost, "`host` that others dial, where the bind addresses are not it")
 	fs.Var((*addresses)(&c.Join), "join", "gossip `host:port,…` of other nodes")
 	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", c.BootstrapExpect, "`number` of servers that form a new cluster")
-	fs.StringVar(&c.ClusterSecretFile, "cluster-secret-file", c.ClusterSecretFile, "`file` with the secret that all nodes share (or TRIAGEMQ_CLUSTER_SECRET);\nwithout one the peer and gossip ports stay on loopback")
+	fs.StringVar(&c.ClusterSecretFile, "cluster-secret-file", c.ClusterSecretFile, "`file` with the secret that all nodes share (or TRIAGEMQ_CLUSTER_SECRET), read again when it changes; several\nlines while a secret is replaced: the first is used, all are accepted. Without a secret or certificates the peer\nand gossip ports stay on loopback")
+	fs.StringVar(&c.PeerTLSCert, "peer-tls-cert", c.PeerTLSCert, "PEM `file` with this node's certificate, and those between it and its authority: the nodes then speak mutual\nTLS 1.3 to each other, gossip included (TCP alone). Read again when it changes, like the next two")
+	fs.StringVar(&c.PeerTLSKey, "peer-tls-key", c.PeerTLSKey, "PEM `file` with the key of --peer-tls-cert")
+	fs.StringVar(&c.PeerTLSCA, "peer-tls-ca", c.PeerTLSCA, "PEM `file` with authorities: whoever shows a certificate of theirs is a node")
+	fs.StringVar(&c.PeerTLSName, "peer-tls-name", c.PeerTLSName, "DNS `name` that the certificates of nodes must carry, where the authority signs for others too")
 	fs.StringVar(&c.DefaultUser, "default-user", c.DefaultUser, "`name` of the first user of a new cluster, an administrator; guest may log in from loopback only")
 	fs.StringVar(&c.DefaultPass, "default-pass", c.DefaultPass, "`password` of the first user; once the cluster has users, this and --default-user change nothing")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
@@ -197,22 +205,6 @@ func tomlText(v any) string {
 	return strings.Join(parts, ",")
 }
 
-func (c *Config) readSecret(env map[string]string) error {
-	if c.ClusterSecretFile == "" {
-		c.ClusterSecret = []byte(env["cluster-secret"])
-		return nil
-	}
-	b, err := os.ReadFile(c.ClusterSecretFile)
-	if err != nil {
-		return fmt.Errorf("--cluster-secret-file: %w", err)
-	}
-	c.ClusterSecret = []byte(strings.TrimSpace(string(b)))
-	if len(c.ClusterSecret) == 0 {
-		return fmt.Errorf("--cluster-secret-file: %s is empty", c.ClusterSecretFile)
-	}
-	return nil
-}
-
 // Validate reports every fault at once.
 func (c *Config) Validate() error {
 	var errs []error
@@ -227,7 +219,7 @@ func (c *Config) Validate() error {
 		_, _, err := net.SplitHostPort(a.addr)
 		bad(err == nil, "--%s %q: want host:port", a.flag, a.addr)
 	}
-	errs = append(errs, c.validateTLS())
+	errs = append(errs, c.validateTLS(), c.validatePeerTLS())
 	bad(slices.Contains([]string{string(amqp.CommonName), string(amqp.DistinguishedName), string(amqp.SubjectAlternativeName)}, c.TLSLoginFrom),
 		"--tls-login-from %q: want common_name, distinguished_name or subject_alternative_name", c.TLSLoginFrom)
 	for _, j := range c.Join {
@@ -271,7 +263,7 @@ func (c *Config) Settings() []any {
 	shown.register(fs)
 	var kv []any
 	fs.VisitAll(func(f *flag.Flag) { kv = append(kv, strings.ReplaceAll(f.Name, "-", "_"), f.Value.String()) })
-	return append(kv, "cluster_secret", map[bool]string{true: "(hidden)", false: "none"}[len(c.ClusterSecret) > 0])
+	return append(kv, "cluster_secret", map[bool]string{true: "(hidden)", false: "none"}[len(c.ClusterSecrets) > 0])
 }
 
 // advertised replaces the host of an address by --advertise-host, where that is set.

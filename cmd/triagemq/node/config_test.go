@@ -78,19 +78,28 @@ func TestGuestIsShutOut(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	c, err := Parse(nil, []string{"TRIAGEMQ_CLUSTER_SECRET=s3cret", "TRIAGEMQ_DEFAULT_PASS=hush"})
-	if err != nil || string(c.ClusterSecret) != "s3cret" {
-		t.Fatalf("secret %q, %v", c.ClusterSecret, err)
+	c, err := Parse(nil, []string{"TRIAGEMQ_CLUSTER_SECRET=s3cret of the cluster", "TRIAGEMQ_DEFAULT_PASS=hush"})
+	if err != nil || len(c.ClusterSecrets) != 1 || string(c.ClusterSecrets[0]) != "s3cret of the cluster" {
+		t.Fatalf("secrets %q, %v", c.ClusterSecrets, err)
 	}
 	for _, v := range c.Settings() {
 		if s, _ := v.(string); strings.Contains(s, "s3cret") || strings.Contains(s, "hush") {
 			t.Error("a secret is in the settings that are logged")
 		}
 	}
-	empty := filepath.Join(t.TempDir(), "secret")
-	write(t, empty, "\n")
-	if _, err := Parse([]string{"--cluster-secret-file", empty}, nil); err == nil {
+	file := filepath.Join(t.TempDir(), "secret")
+	write(t, file, "\n")
+	if _, err := Parse([]string{"--cluster-secret-file", file}, nil); err == nil {
 		t.Error("an empty secret file was taken")
+	}
+	write(t, file, "  the newer of the two\r\n\nthe older of the two\n")
+	c, err = Parse([]string{"--cluster-secret-file", file}, nil)
+	if got := fmt.Sprintf("%q", c.ClusterSecrets); err != nil || got != `["the newer of the two" "the older of the two"]` {
+		t.Errorf("two lines: %s, %v", got, err)
+	}
+	c.ClusterSecrets = [][]byte{[]byte("too short")}
+	if _, err := c.trust(); err == nil || !strings.Contains(err.Error(), "want at least 16") {
+		t.Errorf("a short secret: %v", err)
 	}
 }
 

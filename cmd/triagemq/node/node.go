@@ -17,6 +17,7 @@ import (
 	"github.com/triagemq/triagemq/cluster"
 	"github.com/triagemq/triagemq/transport/amqp"
 	"github.com/triagemq/triagemq/transport/http"
+	"github.com/triagemq/triagemq/transport/mux"
 )
 
 // Node is one running node.
@@ -27,7 +28,8 @@ type Node struct {
 	http   *http.Server
 	group  *cluster.Group
 	amqp   *amqp.Server
-	runs   sync.WaitGroup // the broker's Run
+	trust  *mux.Trust
+	runs   sync.WaitGroup // the broker's Run, and watching the files of trust
 	end    context.CancelFunc
 }
 
@@ -36,6 +38,9 @@ func Open(cfg Config) (n *Node, err error) {
 	n = &Node{cfg: cfg, log: logger(cfg.LogLevel), end: func() {}}
 	secrets, err := cfg.tlsConfig()
 	if err != nil {
+		return nil, err
+	}
+	if n.trust, err = cfg.trust(); err != nil {
 		return nil, err
 	}
 	n.log.Info("starting", append([]any{"version", Version, "pid", os.Getpid()}, cfg.Settings()...)...)
@@ -70,6 +75,7 @@ func Open(cfg Config) (n *Node, err error) {
 			n.fatal(err)
 		}
 	})
+	n.runs.Go(func() { cfg.watchTrust(ctx, n.trust, n.log.Named("trust")) })
 	// 5. The doors for clients.
 	n.amqp = amqp.New(n.amqpConfig(), amqp.ForNode(n.broker))
 	if err = n.amqp.Open(cfg.AMQPAddr); err != nil {
@@ -129,7 +135,7 @@ func (n *Node) clusterConfig() cluster.Config {
 	c.DataDir, c.NodeID, c.Version = n.cfg.DataDir, n.cfg.NodeID, Version
 	c.PeerAddr, c.GossipAddr, c.AdvertiseHost = n.cfg.PeerAddr, n.cfg.GossipAddr, n.cfg.AdvertiseHost
 	c.AMQPAddr, c.HTTPAddr = n.cfg.advertised(n.cfg.AMQPAddr), n.cfg.advertised(n.cfg.HTTPAddr)
-	c.Join, c.BootstrapExpect, c.Secret = n.cfg.Join, n.cfg.BootstrapExpect, n.cfg.ClusterSecret
+	c.Join, c.BootstrapExpect, c.Trust = n.cfg.Join, n.cfg.BootstrapExpect, n.trust
 	if len(c.Join) > 0 && c.BootstrapExpect == 1 {
 		c.BootstrapExpect = 0 // --join alone never forms a cluster
 	}

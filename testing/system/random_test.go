@@ -37,7 +37,7 @@ func runRandom(t *testing.T, c *harness.Cluster, w *harness.Network, otherwise t
 	}
 	r.startLoads()
 	progress(t, r.loads[0], 100)
-	r.pace = watchThroughput(t, r.confirmed)
+	r.pace = watchThroughput(t, r.progress)
 	for end := time.Now().Add(length); time.Now().Before(end) && !t.Failed(); {
 		r.round(r.plan(time.Until(end)))
 	}
@@ -91,6 +91,19 @@ func (r *randomRun) confirmed() (sum int) {
 		sum += l.Ledger.Confirmed()
 	}
 	return sum
+}
+
+// progress is what all loads have confirmed so far, and what of it on each node.
+func (r *randomRun) progress() (total int, byNode map[string]int) {
+	byNode = map[string]int{}
+	for _, l := range r.loads {
+		confirmed, _ := l.Ledger.ByNode()
+		for node, n := range confirmed {
+			byNode[node] += n
+			total += n
+		}
+	}
+	return total, byNode
 }
 
 // plan draws a round. Whatever it draws depends on the seed, the kinds and the time left alone.
@@ -160,12 +173,34 @@ func (r *randomRun) round(strikes []strike) {
 	now := time.Now()
 	r.recoveries = append(r.recoveries, recovery{nameOf(strikes), r.rounds, back})
 	t.Logf("%.1fs healed; ready after %v, at 90%% of %d a second after %v", healed.Sub(r.began).Seconds(), ready.Sub(healed).Round(time.Millisecond), before, back.Round(time.Millisecond))
+	if back > slowRecovery {
+		t.Logf("confirmed in each half second after the heal:\n%s", r.pace.story(healed))
+		for _, n := range r.c.Nodes {
+			t.Logf("%s's log since the strike:\n%s", n.Name, logSince(t, n, from))
+		}
+	}
 	for _, n := range r.c.Nodes {
 		struck := slices.ContainsFunc(strikes, func(s strike) bool { return s.wounds(n) })
 		if struck || leaderless(strikes) {
 			r.wounds = append(r.wounds, wound{n.Name, from, now})
 		}
 	}
+}
+
+// slowRecovery is when a round tells its story.
+const slowRecovery = 2 * time.Second
+
+// logSince is what a node logged since a time, the first lines of it.
+func logSince(t *testing.T, n *harness.Node, from time.Time) string {
+	const linesMax = 40
+	stamp := from.Format("2006-01-02T15:04:05.000")
+	var lines []string
+	for line := range strings.Lines(string(must(os.ReadFile(n.LogFile()))(t))) {
+		if line >= stamp && len(lines) < linesMax && !strings.Contains(line, ".amqp: connection ") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
 }
 
 func (r *randomRun) find(role string, leader *harness.Node) *harness.Node {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -26,8 +27,9 @@ type throughput struct {
 }
 
 type paceSample struct {
-	at    time.Time
-	total int
+	at     time.Time
+	total  int
+	byNode map[string]int
 }
 
 const (
@@ -40,7 +42,7 @@ const (
 )
 
 // watchThroughput samples count until the test ends.
-func watchThroughput(t *testing.T, count func() int) *throughput {
+func watchThroughput(t *testing.T, count func() (total int, byNode map[string]int)) *throughput {
 	p := &throughput{}
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
@@ -52,7 +54,8 @@ func watchThroughput(t *testing.T, count func() int) *throughput {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				p.add(paceSample{time.Now(), count()})
+				total, byNode := count()
+				p.add(paceSample{time.Now(), total, byNode})
 			}
 		}
 	})
@@ -139,6 +142,26 @@ func (p *throughput) awaitBack(t *testing.T, healed time.Time, before int) (afte
 	t.Logf("measured again: %d a second in quiet, %d before the strike", base, before)
 	check(t, back(base, paceHang))
 	return after
+}
+
+// story tells what each node confirmed in each half second after the heal, until now: which of them was late.
+func (p *throughput) story(healed time.Time) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var text strings.Builder
+	last, _ := slices.BinarySearchFunc(p.samples, healed, func(s paceSample, at time.Time) int { return s.at.Compare(at) })
+	for i := last; i < len(p.samples); i++ {
+		if p.samples[i].at.Sub(p.samples[last].at) < paceWindow/2 {
+			continue
+		}
+		fmt.Fprintf(&text, "  %.1fs", p.samples[i].at.Sub(healed).Seconds())
+		for _, node := range slices.Sorted(maps.Keys(p.samples[i].byNode)) {
+			fmt.Fprintf(&text, "  %s %d", node, p.samples[i].byNode[node]-p.samples[last].byNode[node])
+		}
+		text.WriteByte('\n')
+		last = i
+	}
+	return text.String()
 }
 
 // String is the range of what quiet measured.

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -91,7 +92,7 @@ func (f *ClientFlags) Open() (*Client, error) {
 	if c.user == "" && c.password != "" {
 		return nil, UsageErrorf("a password without --user")
 	}
-	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: dialBound}).DialContext, Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 2 * time.Second}
+	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: dialBound}).DialContext, Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 2 * time.Second, DisableKeepAlives: true}
 	if f.caFile != "" {
 		pem, err := os.ReadFile(f.caFile)
 		if err != nil {
@@ -246,6 +247,32 @@ func (c *Client) choose(ctx context.Context) error {
 	}
 	c.chosen = alive
 	return nil
+}
+
+// chooseAgain forgets the node that was asked: it may be the one that went.
+func (c *Client) chooseAgain() { c.chosen = "" }
+
+// also adds nodes to ask where those named on the command line do not answer.
+func (c *Client) also(urls []string) {
+	for _, u := range urls {
+		if !slices.Contains(c.urls, u) {
+			c.urls = append(c.urls, u)
+		}
+	}
+}
+
+// elsewhere is a client for other nodes with the same login; c itself where there are none.
+func (c *Client) elsewhere(urls []string) *Client {
+	if len(urls) == 0 {
+		return c
+	}
+	return &Client{urls: urls, user: c.user, password: c.password, http: http.Client{Transport: c.http.Transport}}
+}
+
+// isDialError says that a request was not sent: nobody took the connection.
+func isDialError(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // probe asks a node whether it would serve clients.

@@ -106,7 +106,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestAnswersBecomeExitCodes(t *testing.T) {
-	for status, want := range map[int]int{200: OK, 204: OK, 400: Refused, 403: Refused, 404: Refused, 500: Failed, 503: Failed} {
+	for status, want := range map[int]int{200: OK, 400: Refused, 403: Refused, 404: Refused, 500: Failed, 503: Failed} {
 		body := `{"error":"x","reason":"because of the test"}`
 		got := run(t, nil, "cluster", "members", "--url", door(t, true, status, body))
 		if got.code != want || want != OK && !strings.Contains(got.stderr, "because of the test") {

@@ -1,29 +1,14 @@
 package cli
 
-import "slices"
-
-// clusterAnswer is what this package reads of GET /api/cluster.
-type clusterAnswer struct {
-	Leader string         `json:"leader"` // "" when there is none
-	Term   uint64         `json:"term"`
-	Nodes  []memberAnswer `json:"nodes"`
-}
-
-type memberAnswer struct {
-	ID           string `json:"id"`
-	State        string `json:"state"` // leader, follower, candidate, unreachable
-	Voter        bool   `json:"voter"`
-	AMQP         string `json:"amqp"`
-	HTTP         string `json:"http"`
-	Peer         string `json:"peer"`
-	AppliedIndex uint64 `json:"applied_index"`
-	Version      string `json:"version"`
-}
+import (
+	"encoding/json"
+	"fmt"
+)
 
 func members(in *Invocation) error {
 	fs := in.Flags()
 	flags := in.ClientFlags(fs)
-	asJSON := fs.Bool("json", false, "print JSON")
+	asJSON := fs.Bool("json", false, "print the nodes of /api/cluster as JSON")
 	if _, err := in.Parse(fs, 0, 0); err != nil {
 		return err
 	}
@@ -31,17 +16,41 @@ func members(in *Invocation) error {
 	if err != nil {
 		return err
 	}
-	var cluster clusterAnswer
-	if err := c.Get(in.Context, "/api/cluster", &cluster); err != nil {
+	a, err := askCluster(in.Context, c)
+	if err != nil {
 		return err
 	}
 	if *asJSON {
-		return PrintJSON(in.Stdout, cluster.Nodes)
+		var whole struct{ Nodes json.RawMessage }
+		if err := json.Unmarshal(a.raw, &whole); err != nil {
+			return err
+		}
+		return PrintJSON(in.Stdout, whole.Nodes)
 	}
-	t := NewTable("NAME", "STATE", "VOTER", "APPLIED", "AMQP", "HTTP", "PEER", "VERSION")
-	for n := range slices.Values(cluster.Nodes) {
-		t.Row(n.ID, n.State, n.Voter, n.AppliedIndex, n.AMQP, n.HTTP, n.Peer, n.Version)
+	t := NewTable("NAME", "ROLE", "STATE", "APPLIED", "BEHIND", "CONTACT", "BOOT", "VERSION", "AMQP", "HTTP", "PEER", "SERVER")
+	for _, m := range a.Nodes {
+		applied, behind := fmt.Sprint(m.AppliedIndex), fmt.Sprint(m.Behind)
+		if m.State == "unreachable" {
+			applied, behind = "", ""
+		}
+		t.Row(m.ID, m.role(), m.State, applied, behind, m.contact(), known(m.Boot), m.Version, m.AMQP, m.HTTP, m.Peer, m.Server)
 	}
 	t.Print(in.Stdout)
 	return nil
+}
+
+// contact is how long ago the leader heard of a node.
+func (m *memberAnswer) contact() string {
+	if m.LastContactMillis == nil {
+		return ""
+	}
+	return fmt.Sprintf("%dms", *m.LastContactMillis)
+}
+
+// known prints a number of which 0 says that nobody knows it.
+func known(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
 }

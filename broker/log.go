@@ -33,6 +33,19 @@ type Log interface {
 	CommitIndex() uint64
 	// TransferLeadership hands leadership to another voter; nil where this node does not lead.
 	TransferLeadership(ctx context.Context) error
+	Membership
+}
+
+// Membership changes who is in the cluster, from any node. Servers are named as people name them, or by their ids. The errors are those of membership.go.
+type Membership interface {
+	// TransferLeadershipTo hands leadership to a voter, "" to any other.
+	TransferLeadershipTo(ctx context.Context, server string) error
+	// RemoveServer takes another server out of the cluster.
+	RemoveServer(ctx context.Context, server string, force bool) error
+	// MayLeave reports why Leave would be refused.
+	MayLeave(ctx context.Context) error
+	// Leave takes this node out of the cluster for good; the process then ends.
+	Leave(ctx context.Context) error
 }
 
 // Stream carries this node's items to the leader of one term (design: Forwarding).

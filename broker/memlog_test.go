@@ -63,6 +63,8 @@ func (i memItem) check(t testing.TB) {
 }
 
 type memNode struct {
+	Membership // none
+
 	c       *memCluster
 	i       int
 	id      string

@@ -95,7 +95,7 @@ func (g *Group) tellWaiting(self gossipMeta, others []gossipMeta) {
 // describe brings what changes in this node's word up to date.
 func (g *Group) describe(m *gossipMeta) {
 	id, boot := g.dir.identity()
-	m.Cluster, m.Boot, m.HasState = id.Cluster, boot, g.hasState()
+	m.Cluster, m.Boot, m.HasState, m.Leaving = id.Cluster, boot, g.hasState(), g.leaving.Load()
 }
 
 func (g *Group) adoptFromGossip() {

@@ -20,6 +20,8 @@ import (
 const (
 	callMachine   byte = 1 // to Machine.Answer
 	callReadIndex byte = 2 // to the leader: its read index, uint64
+	// 3 is the failover's.
+	callAdminister byte = 4 // to the leader: an administration, answered by an administered, both JSON
 
 	callOK       byte = 0
 	callFailed   byte = 1
@@ -92,8 +94,13 @@ func exchange(ctx context.Context, c net.Conn, kind byte, request []byte) (answe
 	case callNoLeader:
 		return nil, true, ErrNoLeader
 	}
-	return nil, true, fmt.Errorf("answer of the other side: %s", answer)
+	return nil, true, answeredError{string(answer)}
 }
+
+// answeredError is an error of the other side's, as text.
+type answeredError struct{ text string }
+
+func (e answeredError) Error() string { return "answer of the other side: " + e.text }
 
 func readAnswer(c net.Conn) (status byte, answer []byte, err error) {
 	var head [5]byte
@@ -163,6 +170,8 @@ func (g *Group) serve(ctx context.Context, from string, kind byte, request []byt
 		answer, err = g.machine.Answer(ctx, from, request)
 	case callReadIndex:
 		answer, err = g.serveReadIndex()
+	case callAdminister:
+		answer, err = g.serveAdminister(ctx, from, request)
 	default:
 		err = fmt.Errorf("unknown kind of call %d", kind)
 	}

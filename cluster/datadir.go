@@ -45,6 +45,9 @@ type folderIdentity struct {
 	Cluster string `json:"cluster"` // cluster id, "" until known
 	Drawn   bool   `json:"drawn"`   // this node drew the cluster id: it alone may bootstrap that cluster
 	Opened  bool   `json:"opened"`  // log and vote were on disk once: a folder without them has lost what this node confirmed and voted
+	Voted bool `json:"voted,omitempty"` // this node has been a voter: where it is no member, it was removed
+	// Departed is set when the node is no member any more: a restart would stand outside, waiting for nobody.
+	Departed Departure `json:"departed,omitempty"`
 }
 
 func openDataDir(path, name string) (*dataDir, error) {
@@ -95,6 +98,9 @@ func (d *dataDir) load(name string) error {
 	}
 	if d.id.Name != name {
 		return fmt.Errorf("the data folder %s belongs to node %q, not to %q: one of data-dir and node-id is wrong", d.path, d.id.Name, name)
+	}
+	if d.id.Departed != "" {
+		return fmt.Errorf("%w (%s): move the folder %s away and start with --join; the node then joins as a new one", ErrDeparted, d.id.Departed, d.path)
 	}
 	return d.loadBoot()
 }
@@ -213,6 +219,28 @@ func (d *dataDir) noteOpened() error {
 		return nil
 	}
 	d.id.Opened = true
+	return d.saveIdentity()
+}
+
+// noteVoted remembers that this node has been a voter.
+func (d *dataDir) noteVoted() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.id.Voted || d.ended {
+		return nil
+	}
+	d.id.Voted = true
+	return d.saveIdentity()
+}
+
+// noteDeparted remembers that this node is no member any more. The first word stays.
+func (d *dataDir) noteDeparted(how Departure) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.id.Departed != "" || d.ended {
+		return nil
+	}
+	d.id.Departed = how
 	return d.saveIdentity()
 }
 

@@ -33,10 +33,14 @@ const (
 // attach opens the intake of an origin.
 func (r *reign) attach(origin string) (*intake, error) {
 	in := &intake{origin: origin, reign: r, done: make(chan struct{}), ack: make(chan struct{}, 1)}
+	member := r.isMember(origin)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ready {
 		return nil, ErrNotLeader
+	}
+	if !member || r.going[origin] {
+		return nil, fmt.Errorf("%w: %s", ErrUnknown, origin)
 	}
 	if old := r.intakes[origin]; old != nil {
 		old.endLocked("replaced by a newer stream of this origin")

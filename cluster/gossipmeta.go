@@ -9,7 +9,7 @@ import (
 )
 
 // gossipMeta is what a server tells of itself by gossip. Encoded, at most 512 bytes (memberlist's bound): a version byte, a flags byte (bit 0: has raft
-// state), uvarint boot, uvarint expect, uint64 view, then name, cluster, peer, amqp, http, version, each uint8 length and bytes.
+// state, bit 1: is leaving for good), uvarint boot, uvarint expect, uint64 view, then name, cluster, peer, amqp, http, version, each uint8 length and bytes.
 type gossipMeta struct {
 	Server   string // the name under which memberlist knows it; not encoded
 	Name     string
@@ -22,11 +22,13 @@ type gossipMeta struct {
 	Expect   uint64 // its --bootstrap-expect
 	View     uint64 // hash of the member set that it sees
 	HasState bool   // it has a raft log or term: it is no founder any more
+	Leaving  bool   // it leaves the cluster by its own wish: it is not taken in again
 }
 
 const (
 	gossipMetaVersion = 1
 	flagHasState      = 1
+	flagLeaving       = 2
 )
 
 var errGossipMeta = errors.New("undecodable gossip of another version")
@@ -38,7 +40,10 @@ func (m *gossipMeta) strings() []*string {
 func (m *gossipMeta) encode() ([]byte, error) {
 	b := []byte{gossipMetaVersion, 0}
 	if m.HasState {
-		b[1] = flagHasState
+		b[1] |= flagHasState
+	}
+	if m.Leaving {
+		b[1] |= flagLeaving
 	}
 	b = binary.AppendUvarint(b, m.Boot)
 	b = binary.AppendUvarint(b, m.Expect)
@@ -60,7 +65,7 @@ func decodeGossipMeta(server string, b []byte) (gossipMeta, error) {
 	if len(b) < 2 || b[0] != gossipMetaVersion {
 		return m, errGossipMeta
 	}
-	m.HasState = b[1]&flagHasState != 0
+	m.HasState, m.Leaving = b[1]&flagHasState != 0, b[1]&flagLeaving != 0
 	b = b[2:]
 	for _, v := range []*uint64{&m.Boot, &m.Expect} {
 		n := 0

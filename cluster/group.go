@@ -68,6 +68,10 @@ type Group struct {
 
 	noticeTransport *raft.NetworkTransport // dials only: commit notices have connections of their own
 
+	leaving    atomic.Bool   // this node is on its way out, by its own wish
+	departed   chan struct{} // see Departed
+	departOnce sync.Once
+
 	ctx        context.Context // ends with Close
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
@@ -166,6 +170,10 @@ func (g *Group) AppliedIndex() uint64 { return g.fsm.applied.Load() }
 // TransferLeadership hands leadership to another voter and waits, at most about an election time-out; nil if this node does not lead. Streams to this node end
 // first. After an error this node leads on.
 func (g *Group) TransferLeadership(ctx context.Context) error {
+	return g.handOver(ctx, func(r *raft.Raft) raft.Future { return r.LeadershipTransfer() })
+}
+
+func (g *Group) handOver(ctx context.Context, begin func(*raft.Raft) raft.Future) error {
 	in := g.instance()
 	if _, _, leads := in.leadership(); !leads {
 		return nil
@@ -174,9 +182,10 @@ func (g *Group) TransferLeadership(ctx context.Context) error {
 	done := make(chan error, 1)
 	err := g.spawn(func() {
 		defer g.resume()
-		done <- in.await(func(r *raft.Raft) raft.Future { return r.LeadershipTransfer() })
+		done <- in.await(begin)
 	})
 	if err != nil {
+		g.resume()
 		return err
 	}
 	select {

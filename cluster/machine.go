@@ -29,6 +29,10 @@ type Machine interface {
 	Answer(ctx context.Context, from string, request []byte) ([]byte, error)
 	// Posted takes a datagram that another node posted. It must be quick: the node's next ones wait behind it. datagram is valid during the call only.
 	Posted(from string, datagram []byte)
+	// Depart closes the origin of a server that is about to be removed, in the log, and returns when that is applied here. Only between Lead and Follow.
+	Depart(ctx context.Context, server string) error
+	// Known tells whether the state has seen a server: it was a member, if it is none now. Any goroutine.
+	Known(server string) bool
 	// PostsLost says that datagrams to a node did not reach it. Any goroutine.
 	PostsLost(to string)
 }

@@ -23,6 +23,7 @@ type testMachine struct {
 	gate     chan struct{}
 	follow   func()            // called by Follow; nil: nothing
 	gaps     map[string]uint64 // origin: next number at its last gap
+	departs  []string          // servers, as Depart was called
 
 	posted func(from string, datagram []byte) // nil: nothing
 }
@@ -171,6 +172,21 @@ func (m *testMachine) Posted(from string, datagram []byte) {
 }
 
 func (m *testMachine) PostsLost(string) {}
+
+func (m *testMachine) Depart(_ context.Context, server string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.departs = append(m.departs, server)
+	return nil
+}
+
+// Known holds every server that has an item in the state; testItem's origins are names.
+func (m *testMachine) Known(server string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.state.Last[nameOf(server)]
+	return ok
+}
 
 // view returns a copy of the state.
 func (m *testMachine) view() testState {

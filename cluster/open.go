@@ -52,6 +52,7 @@ func newGroup(cfg Config, m Machine) *Group {
 	g := &Group{
 		cfg: cfg, machine: m, log: cfg.Logger,
 		leadChanged: make(chan struct{}), raftEvents: make(chan raft.Observation, 1), poked: make(chan struct{}, 1), conflicts: make(chan conflict, 1),
+		departed: make(chan struct{}),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.posts.of = map[string]*outbox{}
@@ -112,7 +113,7 @@ func (g *Group) start() error {
 		return err
 	}
 	for _, run := range []func(){
-		g.watchLeadership, g.watchConflicts, g.watchGossip, g.takeSnapshots,
+		g.watchLeadership, g.watchConflicts, g.watchGossip, g.watchStanding, g.takeSnapshots,
 		func() { g.acceptStreams(streams) },
 		func() { g.acceptCalls(calls) },
 		func() { g.acceptPosts(posts) },

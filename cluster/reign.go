@@ -28,9 +28,12 @@ type reign struct {
 	bytes   int64         // in queue
 	space   chan struct{} // closed, and replaced, when the queue shrinks
 	intakes map[string]*intake
+	going   map[string]bool // servers that are being removed: their streams are refused
 	heardAt map[string]time.Time
 
 	notices map[raft.ServerID]*noticeSender // the proposer's
+	since   time.Time                       // when it began
+	changes chan struct{}                   // held while the configuration is changed; capacity 1
 }
 
 // reignPause keeps a leader whose proposals fail at once from spinning.
@@ -40,7 +43,8 @@ func newReign(g *Group, r *raft.Raft, term uint64) *reign {
 	return &reign{
 		g: g, raft: r, term: term,
 		over: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1), space: make(chan struct{}),
-		intakes: map[string]*intake{}, heardAt: map[string]time.Time{}, notices: map[raft.ServerID]*noticeSender{},
+		intakes: map[string]*intake{}, going: map[string]bool{}, heardAt: map[string]time.Time{}, notices: map[raft.ServerID]*noticeSender{},
+		since: time.Now(), changes: make(chan struct{}, 1),
 	}
 }
 

@@ -2,16 +2,23 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"github.com/triagemq/triagemq/cluster"
+	"github.com/triagemq/triagemq/cmd/triagemq/cli"
 	"github.com/triagemq/triagemq/cmd/triagemq/node"
 )
 
 // stopBound is how long an orderly stop may take before the process ends anyway.
 const stopBound = 20 * time.Second
+
+// exitDeparted is the exit code of a node that is no member of its cluster any more: starting it again, as a supervisor would, changes nothing. One that left by its
+// own wish ends with 0, and with this when it is started again.
+const exitDeparted = 6
 
 // server runs one node until SIGTERM or SIGINT; a second signal ends it at once.
 func server(args []string) error {
@@ -23,10 +30,18 @@ func server(args []string) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	endWithDev(os.Getenv(devLockVariable))
 	n, err := node.Open(cfg)
+	if errors.Is(err, cluster.ErrDeparted) {
+		return &cli.Error{Code: exitDeparted, Err: err}
+	}
 	if err != nil {
 		return err
 	}
-	<-signals
+	departed := false
+	select {
+	case <-signals:
+	case <-n.Departed():
+		departed = true
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopBound)
 	defer cancel()
 	go func() {
@@ -37,5 +52,9 @@ func server(args []string) error {
 			os.Exit(1) // something hangs; the log is what is safe, not this process
 		}
 	}()
-	return n.Close(ctx)
+	err = n.Close(ctx)
+	if departed && n.Departure() != nil {
+		return &cli.Error{Code: exitDeparted, Err: n.Departure()}
+	}
+	return err
 }

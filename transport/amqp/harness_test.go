@@ -27,6 +27,8 @@ type memoryLog struct {
 	items   chan []byte
 	done    chan struct{}
 
+	broker.Membership // none: it is alone
+
 	mu    sync.Mutex
 	index uint64
 	boot  uint64

@@ -18,6 +18,8 @@ import (
 
 // soleLog is the log of a cluster of one: what is sent is committed.
 type soleLog struct {
+	broker.Membership // none: it is alone
+
 	node    *broker.Node
 	items   chan []byte
 	changed chan struct{} // leadership never changes

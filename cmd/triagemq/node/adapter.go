@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"github.com/triagemq/triagemq/broker"
 	"github.com/triagemq/triagemq/cluster"
@@ -32,6 +34,44 @@ func (l replicatedLog) Members() []broker.Member {
 	}
 	return out
 }
+
+func (l replicatedLog) TransferLeadershipTo(ctx context.Context, server string) error {
+	return membershipError(l.Group.TransferLeadershipTo(ctx, server))
+}
+
+func (l replicatedLog) RemoveServer(ctx context.Context, server string, force bool) error {
+	return membershipError(l.Group.RemoveServer(ctx, server, force))
+}
+
+func (l replicatedLog) MayLeave(ctx context.Context) error {
+	return membershipError(l.Group.MayLeave(ctx))
+}
+func (l replicatedLog) Leave(ctx context.Context) error { return membershipError(l.Group.Leave(ctx)) }
+
+// membershipErrors are the cluster's errors in the broker's words.
+var membershipErrors = map[error]error{
+	cluster.ErrUnknown: broker.ErrNoSuchServer, cluster.ErrAmbiguous: broker.ErrAmbiguousName, cluster.ErrWouldLoseQuorum: broker.ErrWouldLoseQuorum,
+	cluster.ErrLastVoter: broker.ErrLastVoter, cluster.ErrAlive: broker.ErrServerAlive, cluster.ErrNotVoter: broker.ErrServerNotVoter,
+	cluster.ErrNotNow: broker.ErrNotNow, cluster.ErrNoLeader: broker.ErrNotNow, cluster.ErrNotLeader: broker.ErrNotNow, cluster.ErrClosed: broker.ErrNotNow,
+}
+
+func membershipError(err error) error {
+	for from, to := range membershipErrors {
+		if errors.Is(err, from) {
+			return translated{to, strings.TrimPrefix(err.Error(), "cluster: ")}
+		}
+	}
+	return err
+}
+
+// translated keeps an error's text under the name that the broker has for it.
+type translated struct {
+	kind error
+	text string
+}
+
+func (t translated) Error() string { return t.text }
+func (t translated) Unwrap() error { return t.kind }
 
 // machine is broker.Node in the cluster's words.
 type machine struct{ *broker.Node }

@@ -91,6 +91,20 @@ func Open(cfg Config) (n *Node, err error) {
 	return n, nil
 }
 
+// Departed is closed once this node is no member of its cluster any more; the process should then end. How tells which it was.
+func (n *Node) Departed() <-chan struct{} { return n.group.Departed() }
+
+// ErrRemoved says that the cluster went on without this node, not by its own wish.
+var ErrRemoved = errors.New("this node was removed from its cluster")
+
+// Departure is nil where the node left by its own wish, ErrRemoved where it was removed.
+func (n *Node) Departure() error {
+	if n.group.How() == cluster.DepartedRemoved {
+		return ErrRemoved
+	}
+	return nil
+}
+
 // Close stops the node in an orderly way: clients see their confirms and then a forced close, another node leads before this one is gone. ctx bounds it.
 func (n *Node) Close(ctx context.Context) error {
 	var errs []error

@@ -40,12 +40,12 @@ type dataDir struct {
 }
 
 type folderIdentity struct {
-	Name    string `json:"name"`    // --node-id
-	Server  string `json:"server"`  // raft server id: name and a random suffix, so that a node that lost its folder is another voter
-	Cluster string `json:"cluster"` // cluster id, "" until known
-	Drawn   bool   `json:"drawn"`   // this node drew the cluster id: it alone may bootstrap that cluster
-	Opened  bool   `json:"opened"`  // log and vote were on disk once: a folder without them has lost what this node confirmed and voted
-	Voted bool `json:"voted,omitempty"` // this node has been a voter: where it is no member, it was removed
+	Name    string `json:"name"`            // --node-id
+	Server  string `json:"server"`          // raft server id: name and a random suffix, so that a node that lost its folder is another voter
+	Cluster string `json:"cluster"`         // cluster id, "" until known
+	Drawn   bool   `json:"drawn"`           // this node drew the cluster id: it alone may bootstrap that cluster
+	Opened  bool   `json:"opened"`          // log and vote were on disk once: a folder without them has lost what this node confirmed and voted
+	Voted   bool   `json:"voted,omitempty"` // this node has been a voter: where it is no member, it was removed
 	// Departed is set when the node is no member any more: a restart would stand outside, waiting for nobody.
 	Departed Departure `json:"departed,omitempty"`
 }

@@ -33,13 +33,12 @@ const (
 // attach opens the intake of an origin.
 func (r *reign) attach(origin string) (*intake, error) {
 	in := &intake{origin: origin, reign: r, done: make(chan struct{}), ack: make(chan struct{}, 1)}
-	member := r.isMember(origin)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ready {
 		return nil, ErrNotLeader
 	}
-	if !member || r.going[origin] {
+	if r.going[origin] {
 		return nil, fmt.Errorf("%w: %s", ErrUnknown, origin)
 	}
 	if old := r.intakes[origin]; old != nil {
@@ -138,6 +137,9 @@ func (g *Group) acceptHello(origin string, h forwardHello) (*intake, error) {
 	for {
 		l, changed := g.Leadership()
 		if r := g.readyReign(); r != nil && r.term == h.term {
+			if !r.isMember(origin) {
+				return nil, fmt.Errorf("%w: %s", ErrUnknown, origin)
+			}
 			return r.attach(origin)
 		}
 		if l.Term > h.term {

@@ -31,6 +31,8 @@ type Log interface {
 	NextBoot() (uint64, error)
 	// CommitIndex is the highest index known to be committed of an entry that Apply takes (see ReadIndex).
 	CommitIndex() uint64
+	// FreshSnapshot opens a snapshot on this node's disk that holds every entry up to index, which Apply has had; it takes one where there is none.
+	FreshSnapshot(ctx context.Context, index uint64) (LogSnapshot, error)
 	// TransferLeadership hands leadership to another voter; nil where this node does not lead.
 	TransferLeadership(ctx context.Context) error
 	Membership

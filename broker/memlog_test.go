@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -624,6 +625,18 @@ func (m *memNode) CommitIndex() uint64 {
 	m.c.mu.Lock()
 	defer m.c.mu.Unlock()
 	return uint64(len(m.c.log))
+}
+
+// FreshSnapshot makes one in memory.
+func (m *memNode) FreshSnapshot(_ context.Context, index uint64) (LogSnapshot, error) {
+	if applied := m.node.applied.get(); applied < index {
+		return LogSnapshot{}, fmt.Errorf("memlog: a snapshot up to %d, applied is %d", index, applied)
+	}
+	f := m.node.replica.freeze()
+	defer f.Release()
+	var b bytes.Buffer
+	_, err := f.WriteTo(&b)
+	return LogSnapshot{ReadCloser: io.NopCloser(&b), Cluster: "mem", Index: f.snapshot.Index(), Term: 1, SizeBytes: int64(b.Len())}, err
 }
 
 // TransferLeadership elects the next node that is up.

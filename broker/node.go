@@ -42,6 +42,7 @@ type Node struct {
 	started   time.Time
 	clocks    wallClocks
 	reports   digestReports
+	backups   chan struct{} // one for each that is under way
 	watch     watch
 	measure   func() (residentBytes, freeBytes int64) // memory and disk; -1 unknown
 
@@ -74,6 +75,7 @@ func New(cfg Config) (*Node, error) {
 	n.flow = newFlow()
 	n.measure = func() (int64, int64) { return residentBytes(), diskFreeBytes(cfg.DataDir) }
 	n.operators = newOperators()
+	n.backups = make(chan struct{}, backupsMax)
 	n.replies = newDirectReplies()
 	var err error
 	if n.logins, err = newLogins(cfg.hashIterations); err != nil {

@@ -69,6 +69,9 @@ func checkRefounded(t fataler, s *State) {
 	}
 	// What was changed entry by entry sums up to what a restore computes anew.
 	restored, err := Restore(Options{Check: true}, bytes.NewReader(snapshotBytes(t, s)))
+	if level, err := SnapshotLevel(snapshotBytes(t, s)[:64]); err != nil || level != s.level {
+		t.Fatalf("the snapshot's level is %d, %v; the state's is %d", level, err, s.level)
+	}
 	if err != nil || restored.hash() != s.hash() {
 		t.Fatalf("the digest does not stand for the state: %v", err)
 	}

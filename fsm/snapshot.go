@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/triagemq/triagemq/fsm/store"
 )
@@ -95,6 +96,23 @@ func Restore(o Options, r io.Reader) (*State, error) {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	return s, nil
+}
+
+// SnapshotLevel reads the feature level out of a snapshot's first bytes, of which 64 are enough. It checks nothing else.
+func SnapshotLevel(head []byte) (level uint32, err error) {
+	const objectsAt = len(snapshotMagic) + 1 + sectionHeadBytes
+	if len(head) < objectsAt || string(head[:len(snapshotMagic)]) != snapshotMagic || head[len(snapshotMagic)] != snapshotVersion {
+		return 0, fmt.Errorf("%w: not a snapshot of a known version", ErrSnapshot)
+	}
+	r := snapshotReader{b: head[objectsAt:]}
+	r.uint(math.MaxUint64) // the index
+	r.kind(objectHead)
+	r.int() // the time
+	level = uint32(r.uint(math.MaxUint32))
+	if r.err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrSnapshot, r.err)
+	}
+	return level, nil
 }
 
 func (s *State) finishRestore(objects []byte) error {

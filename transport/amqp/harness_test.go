@@ -50,7 +50,10 @@ func (l *memoryLog) Post(context.Context, string, []byte) error { return errors.
 func (l *memoryLog) Members() []broker.Member {
 	return []broker.Member{{Node: "n1", Name: "n1", Voter: true}}
 }
-func (l *memoryLog) LastHeard(string) time.Time               { return time.Now() }
+func (l *memoryLog) LastHeard(string) time.Time { return time.Now() }
+func (l *memoryLog) FreshSnapshot(context.Context, uint64) (broker.LogSnapshot, error) {
+	return broker.LogSnapshot{}, errors.New("this log keeps none")
+}
 func (l *memoryLog) TransferLeadership(context.Context) error { return nil }
 
 func (l *memoryLog) NextBoot() (uint64, error) {

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -74,8 +75,18 @@ func (l *soleLog) Post(context.Context, string, []byte) error {
 func (l *soleLog) Members() []broker.Member {
 	return []broker.Member{{Node: "n1-x", Name: "n1", Voter: true, AMQP: "127.0.0.1:5672", HTTP: "127.0.0.1:15672", Peer: "127.0.0.1:7672"}}
 }
-func (l *soleLog) LastHeard(string) time.Time               { return time.Now() }
-func (l *soleLog) NextBoot() (uint64, error)                { return 1, nil }
+func (l *soleLog) LastHeard(string) time.Time { return time.Now() }
+func (l *soleLog) NextBoot() (uint64, error)  { return 1, nil }
+func (l *soleLog) FreshSnapshot(context.Context, uint64) (broker.LogSnapshot, error) {
+	frozen, err := l.node.Freeze()
+	if err != nil {
+		return broker.LogSnapshot{}, err
+	}
+	defer frozen.Release()
+	var b bytes.Buffer
+	_, err = frozen.WriteTo(&b)
+	return broker.LogSnapshot{ReadCloser: io.NopCloser(&b), Cluster: "c", Index: l.CommitIndex(), Term: 1, SizeBytes: int64(b.Len())}, err
+}
 func (l *soleLog) TransferLeadership(context.Context) error { return nil }
 
 func (l *soleLog) run(ctx context.Context) {

@@ -24,6 +24,7 @@ type response struct {
 	status   int
 	body     any // nil: none
 	location string
+	raw      func(w nethttp.ResponseWriter) // writes an answer that is not JSON; nil: body is the answer
 }
 
 func ok(body any) (response, error) { return response{status: nethttp.StatusOK, body: body}, nil }

@@ -106,6 +106,7 @@ func routes() []route {
 		{"PUT", "global-parameters/{name}", forAdministrators, (*request).putGlobalParameter},
 		{"DELETE", "global-parameters/{name}", forAdministrators, (*request).deleteParameter},
 
+		{"GET", "backup", forAdministrators, (*request).backup},
 		{"GET", "definitions", forAdministrators, (*request).exportDefinitions},
 		{"POST", "definitions", forAdministrators, (*request).importDefinitions},
 		{"GET", "definitions/{vhost}", vhostForAdministrators, (*request).exportVHostDefinitions},

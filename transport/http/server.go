@@ -65,6 +65,7 @@ type Broker interface {
 	GlobalParameters() []fsm.ParameterView
 	Parameter(vhost, component, name string) (fsm.ParameterView, bool)
 	Rates() *broker.RateTable
+	OpenBackup(ctx context.Context) (*broker.Backup, error)
 	OwnDetails() broker.NodeDetails
 	Details(ctx context.Context) []broker.NodeDetails
 }
@@ -83,11 +84,15 @@ type Server struct {
 	done   sync.WaitGroup
 	routes []route
 	nodes  nodeCache
+
+	ending context.Context // ends with Close: what streams for long is given up
+	end    context.CancelFunc
 }
 
 // New returns a server that does nothing until Open.
 func New(b Broker, log hclog.Logger) *Server {
 	s := &Server{broker: b, log: log, routes: routes()}
+	s.ending, s.end = context.WithCancel(context.Background())
 	mux := nethttp.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -120,6 +125,7 @@ func (s *Server) Open(addr string) (net.Addr, error) {
 
 // Close stops accepting, gives running requests until ctx ends, and waits.
 func (s *Server) Close(ctx context.Context) error {
+	s.end()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
@@ -198,6 +204,10 @@ func (s *Server) api(w nethttp.ResponseWriter, r *nethttp.Request) {
 	}
 	if answer.location != "" {
 		w.Header().Set("Location", answer.location)
+	}
+	if answer.raw != nil {
+		answer.raw(w)
+		return
 	}
 	if answer.body == nil {
 		w.WriteHeader(answer.status)

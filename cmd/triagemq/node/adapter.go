@@ -27,6 +27,14 @@ func (l replicatedLog) OpenStream(ctx context.Context) (broker.Stream, error) {
 	return s, nil
 }
 
+func (l replicatedLog) FreshSnapshot(ctx context.Context, index uint64) (broker.LogSnapshot, error) {
+	s, err := l.Group.FreshSnapshot(ctx, index)
+	if err != nil {
+		return broker.LogSnapshot{}, err
+	}
+	return broker.LogSnapshot{ReadCloser: s, Cluster: s.Cluster, Index: s.Index, Term: s.Term, SizeBytes: s.SizeBytes}, nil
+}
+
 func (l replicatedLog) Members() []broker.Member {
 	var out []broker.Member
 	for _, m := range l.Group.Members() {

@@ -1,0 +1,237 @@
+//go:build root
+
+package system
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/triagemq/triagemq/testing/harness"
+)
+
+// TestRootMemory floods three nodes, each in a control group of its own, with nobody who consumes: none may be killed, publishers are blocked, and go on once
+// consumers have drained the queue. TRIAGEMQ_MEMORY_SECONDS is how long each flood lasts (10).
+func TestRootMemory(t *testing.T) {
+	for _, limitMiB := range []int{256, 512} {
+		for _, size := range []int{100, 1 << 10, 100 << 10, 4 << 20, 16 << 20} {
+			t.Run(fmt.Sprintf("%dMiB/%dB", limitMiB, size), func(t *testing.T) {
+				m := startInCgroups(t, limitMiB)
+				m.flood(size, 12)
+				m.drain()
+				m.finish()
+			})
+		}
+	}
+}
+
+// memoryRun is a cluster whose nodes have limits.
+type memoryRun struct {
+	*testing.T
+	c      *harness.Cluster
+	groups []*harness.Cgroup
+	limit  int64
+	peak   []atomic.Int64
+	queue  string
+
+	confirmed, refused atomic.Int64
+	publishers         []*amqp.Connection
+	joined             sync.WaitGroup
+}
+
+func startInCgroups(t *testing.T, limitMiB int) *memoryRun {
+	m := &memoryRun{T: t, limit: int64(limitMiB) << 20, peak: make([]atomic.Int64, 3), queue: "memory"}
+	var hosts []harness.Host
+	for k := range 3 {
+		g := harness.NewCgroup(t, fmt.Sprintf("n%d", k+1), m.limit)
+		m.groups = append(m.groups, g)
+		hosts = append(hosts, g.Host())
+	}
+	m.c = must(harness.Open(harness.Config{Binary: harness.Binary(t), Dir: t.TempDir(), Nodes: 3, Hosts: hosts}))(t)
+	ctx, stop := context.WithCancel(context.Background())
+	m.joined.Go(func() { m.pollPeaks(ctx) })
+	t.Cleanup(func() {
+		for _, p := range m.publishers {
+			p.CloseDeadline(time.Now().Add(time.Second))
+		}
+		stop()
+		m.c.Close()
+		m.joined.Wait()
+		for _, n := range m.c.Nodes {
+			if t.Failed() {
+				t.Logf("the end of %s's log:\n%s", n.Name, n.LogTail(30))
+			}
+		}
+	})
+	check(t, m.c.AwaitReady(within(t, 60*time.Second)))
+	must(channel(t, m.c.Nodes[0]).QueueDeclare(m.queue, true, false, false, false, nil))(t)
+	return m
+}
+
+func (m *memoryRun) pollPeaks(ctx context.Context) {
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		for k, g := range m.groups {
+			if used, err := g.UsedBytes(); err == nil && used > m.peak[k].Load() {
+				m.peak[k].Store(used)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		}
+	}
+}
+
+// flood publishes at full speed from many connections until all of them have been blocked for a while, and at least for the time asked for.
+func (m *memoryRun) flood(size, connections int) {
+	m.Helper()
+	seconds, _ := strconv.Atoi(os.Getenv("TRIAGEMQ_MEMORY_SECONDS"))
+	for k := range connections {
+		m.publish(m.c.Nodes[k%3], size)
+	}
+	began, last, still := time.Now(), int64(-1), time.Now()
+	check(m.T, harness.Poll(within(m.T, 3*time.Minute), func() error {
+		m.survived()
+		now := m.confirmed.Load()
+		if now != last {
+			last, still = now, time.Now()
+		}
+		if time.Since(began) < time.Duration(max(seconds, 10))*time.Second || time.Since(still) < 2*time.Second {
+			return fmt.Errorf("publishers still go on: %d confirmed", now)
+		}
+		return nil
+	}))
+	m.Logf("%d messages of %d bytes confirmed in %.1f s; %s; alarms of nodes %v", last, size, still.Sub(began).Seconds(), m.peaks(), m.alarms())
+}
+
+// publish keeps a connection busy until the test ends.
+func (m *memoryRun) publish(n *harness.Node, size int) {
+	conn := must(amqp.Dial(n.URL()))(m.T)
+	m.publishers = append(m.publishers, conn)
+	ch := must(conn.Channel())(m.T)
+	check(m.T, ch.Confirm(false))
+	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 1<<16))
+	m.joined.Go(func() {
+		for c := range confirms {
+			if c.Ack {
+				m.confirmed.Add(1)
+			} else {
+				m.refused.Add(1)
+			}
+		}
+	})
+	body := make([]byte, size)
+	m.joined.Go(func() {
+		for ch.Publish("", m.queue, false, false, amqp.Publishing{Body: body}) == nil {
+		}
+	})
+}
+
+func (m *memoryRun) survived() {
+	m.Helper()
+	for k, n := range m.c.Nodes {
+		if kills, err := m.groups[k].Kills(); err != nil || kills > 0 || !n.Running() {
+			m.Fatalf("%s: %d kills (%v), running %v; %s; %d confirmed", n.Name, kills, err, n.Running(), m.peaks(), m.confirmed.Load())
+		}
+	}
+}
+
+func (m *memoryRun) peaks() string {
+	var s string
+	for k := range m.peak {
+		s += fmt.Sprintf("n%d %d %%, ", k+1, m.peak[k].Load()*100/m.limit)
+	}
+	return "peaks of the limit: " + s[:len(s)-2]
+}
+
+func (m *memoryRun) alarms() (alarms []bool) {
+	var nodes []struct {
+		MemAlarm bool `json:"mem_alarm"`
+	}
+	getJSON(m.T, m.c.Nodes[0], "/api/nodes", &nodes)
+	for _, n := range nodes {
+		alarms = append(alarms, n.MemAlarm)
+	}
+	return alarms
+}
+
+// drain consumes until what was confirmed before is gone, and until publishers go on.
+func (m *memoryRun) drain() {
+	m.Helper()
+	before := m.confirmed.Load()
+	began := time.Now()
+	var drained atomic.Int64
+	for _, n := range m.c.Nodes {
+		ch := channel(m.T, n)
+		check(m.T, ch.Qos(200, 0, false))
+		deliveries := must(ch.Consume(m.queue, "", false, false, false, false, nil))(m.T)
+		m.joined.Go(func() {
+			for d := range deliveries {
+				drained.Add(1)
+				d.Ack(false)
+			}
+		})
+	}
+	check(m.T, harness.Poll(within(m.T, 3*time.Minute), func() error {
+		m.survived()
+		if got, now := drained.Load(), m.confirmed.Load(); got < before || now <= before+20 {
+			return fmt.Errorf("drained %d of %d, publishers went on to %d", got, before, now)
+		}
+		return nil
+	}))
+	m.Logf("drained %d in %.1f s, publishers went on to %d; %s", drained.Load(), time.Since(began).Seconds(), m.confirmed.Load(), m.peaks())
+}
+
+// finish lets publishers go, and the queue run dry: no alarm may stay.
+func (m *memoryRun) finish() {
+	m.Helper()
+	for _, p := range m.publishers {
+		p.CloseDeadline(time.Now().Add(time.Second))
+	}
+	check(m.T, harness.Poll(within(m.T, 3*time.Minute), func() error {
+		m.survived()
+		var q struct {
+			Messages int `json:"messages"`
+		}
+		getJSON(m.T, m.c.Nodes[0], "/api/queues/%2F/"+m.queue, &q)
+		if q.Messages > 0 {
+			return fmt.Errorf("%d messages left", q.Messages)
+		}
+		for _, alarm := range m.alarms() {
+			if alarm {
+				return errors.New("an alarm stands, and nothing is left")
+			}
+		}
+		return nil
+	}))
+	if m.refused.Load() > 0 {
+		m.Errorf("%d publishes were refused", m.refused.Load())
+	}
+	m.Log(m.peaks())
+}
+
+func getJSON(t *testing.T, n *harness.Node, path string, v any) {
+	t.Helper()
+	req := must(http.NewRequestWithContext(within(t, 10*time.Second), http.MethodGet, "http://"+n.HTTP+path, nil))(t)
+	req.SetBasicAuth("guest", "guest")
+	res := must(http.DefaultClient.Do(req))(t)
+	defer res.Body.Close()
+	body := must(io.ReadAll(res.Body))(t)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%s of %s: %d %s", path, n.Name, res.StatusCode, body)
+	}
+	check(t, json.Unmarshal(body, v))
+}

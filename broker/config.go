@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/triagemq/triagemq/broker/memory"
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/fsm/store"
 )
@@ -23,13 +24,14 @@ type Config struct {
 	DefaultUser string // the first user of a new cluster, made by whichever node leads it first; "guest" may log in from loopback addresses only
 	DefaultPass string
 
-	MemoryWatermarkBytes int64 // resident set above which publishers are held on all nodes
-	DiskFreeLowBytes     int64 // as that, for free bytes of DataDir's file system less the size of a snapshot; 0 = not watched
-	WindowBytes          int   // batches sent or to be sent and not yet applied here; at least one batch
-	PendingBytesPerConn  int   // commands of one connection that wait for a batch; at least one Submit
-	PendingBytesTotal    int   // the same over all connections: the share of each shrinks as more of them wait
+	MemoryWatermark     memory.Watermark // memory above which publishers are held on all nodes
+	DiskFreeLowBytes    int64            // as that, for free bytes of DataDir's file system less the size of a snapshot; 0 = not watched
+	WindowBytes         int              // batches sent or to be sent and not yet applied here; at least one batch
+	PendingBytesPerConn int              // commands of one connection that wait for a batch; at least one Submit
+	PendingBytesTotal   int              // the same over all connections: the share of each shrinks as more of them wait
 
 	Chunks store.Chunks // memory for message bodies
+	Heap   *memory.Heap // the process's, to be kept within the watermark; nil = left alone
 	Clock  Clock
 	Logger hclog.Logger
 	// Fatal is told why this node must end: its state was outvoted, or its boot counter cannot be written. It may be called on the apply goroutine and
@@ -51,7 +53,7 @@ func Default() Config {
 	return Config{
 		Name: "n1", Version: "0.0.0",
 		DefaultUser: "guest", DefaultPass: "guest", firstUser: true, hashIterations: hashIterations,
-		MemoryWatermarkBytes: MemoryShareBytes(0.6), DiskFreeLowBytes: 512 << 20,
+		MemoryWatermark: memory.Watermark{Share: 0.6}, DiskFreeLowBytes: 512 << 20,
 		WindowBytes: 4 << 20, PendingBytesPerConn: 1 << 20, PendingBytesTotal: 256 << 20,
 		Chunks: store.HeapChunks{}, Clock: SystemClock{}, Logger: hclog.NewNullLogger(),
 		Fatal: func(err error) { panic(err) },
@@ -68,7 +70,9 @@ func (c *Config) Validate() error {
 	}
 	check(c.Name != "", "broker: a name is needed")
 	check(c.DefaultUser != "" && len(c.DefaultUser) <= fsm.ShortStringBytesMax, "broker: a default user of 1 to 255 bytes is needed")
-	check(c.MemoryWatermarkBytes > 0, "broker: memory watermark %d bytes, want more than 0", c.MemoryWatermarkBytes)
+	if err := c.MemoryWatermark.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("broker: %w", err))
+	}
 	check(c.DiskFreeLowBytes >= 0, "broker: disk low-water mark %d bytes, want 0 or more", c.DiskFreeLowBytes)
 	check(c.WindowBytes > 0, "broker: window of %d bytes, want more than 0", c.WindowBytes)
 	check(c.PendingBytesPerConn >= pendingShareMin, "broker: %d pending bytes per connection, want %d or more", c.PendingBytesPerConn, pendingShareMin)

@@ -30,7 +30,7 @@ type NodeDetails struct {
 	Goroutines   int
 	FDUsed       int // -1 unknown
 	FDTotal      int
-	MemUsed      int64 // bytes resident, -1 unknown
+	MemUsed      int64 // bytes of anonymous memory that are resident, -1 unknown
 	MemLimit     int64 // bytes above which publishers are held
 	MemAlarm     bool
 	DiskFree     int64 // bytes, -1 unknown
@@ -45,15 +45,15 @@ type NodeDetails struct {
 
 // details is this node's word about itself.
 func (n *Node) details() NodeDetails {
-	resident, free := n.measure()
+	now := n.meter.last.Load()
 	held := n.flow.ownAlarms()
 	leadership, _ := n.log.Leadership()
 	d := NodeDetails{
 		Name: n.cfg.Name, Node: n.self, Running: true, Leader: leadership.Self, Version: n.cfg.Version,
 		PID: os.Getpid(), UptimeMillis: time.Since(n.started).Milliseconds(), Processors: runtime.NumCPU(), Goroutines: runtime.NumGoroutine(),
 		FDUsed: openFiles(), FDTotal: openFilesMax(),
-		MemUsed: resident, MemLimit: n.cfg.MemoryWatermarkBytes, MemAlarm: held&alarmMemory != 0,
-		DiskFree: free, DiskLimit: n.cfg.DiskFreeLowBytes + n.LiveBytes(), DiskAlarm: held&alarmDisk != 0,
+		MemUsed: now.memory.OwnBytes, MemLimit: now.watermarkBytes, MemAlarm: held&alarmMemory != 0,
+		DiskFree: now.freeBytes, DiskLimit: n.cfg.DiskFreeLowBytes + n.LiveBytes(), DiskAlarm: held&alarmDisk != 0,
 		AMQPAddr: n.cfg.AMQPAddr, AMQPSAddr: n.cfg.AMQPSAddr, HTTPAddr: n.cfg.HTTPAddr, PeerAddr: n.cfg.PeerAddr,
 	}
 	n.replica.view(func(s *fsm.State) { d.Sessions = s.OriginSessions(n.self) })

@@ -46,6 +46,7 @@ func (n *Node) Lead(term uint64) {
 	d.armedMillis.Store(math.MaxInt64)
 	d.changes.dirty = true // what the predecessor wrote may lack its Mark
 	d.changes.last = time.Now()
+	n.flow.inherit()
 	n.dutiesNow.Store(d)
 	go d.run()
 }

@@ -10,7 +10,7 @@ import (
 type alarms uint8
 
 const (
-	alarmMemory alarms = 1 << iota // resident set above the watermark
+	alarmMemory alarms = 1 << iota // memory above the watermark
 	alarmDisk                      // free disk below the low-water mark
 	alarmState                     // replicas disagree and none has a majority
 )
@@ -46,11 +46,15 @@ func (a alarms) names() []string {
 // reportAgeMax is how long a leader believes another node's last word on its alarms.
 const reportAgeMax = 15 * time.Second
 
+// inheritFor is how long it believes its predecessor's.
+const inheritFor = 2 * time.Second
+
 // flow decides whether publishers are held: an alarm of any node holds those of all. They are held before batching, so whatever is in a batch flows, acks above
 // all. The gate changes at once; handlers are told by keepOrigin's goroutine.
 type flow struct {
 	gate    *gate         // open while publishers may go on
 	changed chan struct{} // capacity 1: the reason changed
+	spread  chan struct{} // capacity 1: other nodes may want to know
 
 	mu        sync.Mutex
 	own       alarms
@@ -67,7 +71,7 @@ type alarmReport struct {
 }
 
 func newFlow() *flow {
-	return &flow{gate: newGate(true), changed: make(chan struct{}, 1), reported: map[string]alarmReport{}}
+	return &flow{gate: newGate(true), changed: make(chan struct{}, 1), spread: make(chan struct{}, 1), reported: map[string]alarmReport{}}
 }
 
 // present is what holds publishers here. Called with mu held.
@@ -101,6 +105,9 @@ func (f *flow) sampled(a alarms) bool {
 	changed := f.own != a
 	f.own = a
 	f.settle()
+	if changed {
+		notify(f.spread)
+	}
 	return changed
 }
 
@@ -114,7 +121,18 @@ func (f *flow) ownAlarms() alarms {
 func (f *flow) heardNode(node string, a alarms) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.reported[node].alarms != a {
+		notify(f.spread)
+	}
 	f.reported[node] = alarmReport{alarms: a, at: time.Now()}
+}
+
+// inherit keeps the predecessor's word for a new leader until every node has had the time to report to it: publishers that were held must not be let go for the
+// moment in which it knows of nobody's alarms but its own.
+func (f *flow) inherit() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reported[""] = alarmReport{alarms: f.cluster, at: time.Now().Add(inheritFor - reportAgeMax)}
 }
 
 // heardLeader takes the leader's word on all nodes' alarms, and on the last Mark that a majority agrees on.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/triagemq/triagemq/broker/memory"
 	"github.com/triagemq/triagemq/fsm"
 )
 
@@ -129,7 +130,7 @@ func memConfig(i int) Config {
 	cfg := Default()
 	cfg.Name = fmt.Sprintf("n%d", i+1)
 	cfg.DiskFreeLowBytes = 0
-	cfg.MemoryWatermarkBytes = 1 << 50
+	cfg.MemoryWatermark = memory.Watermark{Bytes: 1 << 50}
 	cfg.CheckState = true
 	cfg.hashIterations = 1
 	return cfg
@@ -149,7 +150,9 @@ func (c *memCluster) start(i int) {
 		c.t.Fatal(err)
 	}
 	m.node = n
-	n.measure = func() (int64, int64) { return m.resident.Load(), -1 }
+	n.meter.read = func() measurement {
+		return measurement{memory: memory.Usage{LimitBytes: 1 << 51, OwnBytes: m.resident.Load()}, watermarkBytes: 1 << 50, freeBytes: -1}
+	}
 	c.mu.Lock()
 	c.nodes[i] = m
 	c.mu.Unlock()

@@ -44,7 +44,7 @@ type Node struct {
 	reports   digestReports
 	backups   chan struct{} // one for each that is under way
 	watch     watch
-	measure   func() (residentBytes, freeBytes int64) // memory and disk; -1 unknown
+	meter     meter
 
 	phaseNow  atomic.Int32
 	live      *gate         // open while phase is live
@@ -73,7 +73,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.pipe = newPipeline(&cfg, n.watch.now)
 	n.flow = newFlow()
-	n.measure = func() (int64, int64) { return residentBytes(), diskFreeBytes(cfg.DataDir) }
+	n.meter.open(&cfg)
 	n.operators = newOperators()
 	n.backups = make(chan struct{}, backupsMax)
 	n.replies = newDirectReplies()
@@ -100,6 +100,7 @@ func (n *Node) Run(ctx context.Context, log Log) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { n.send(ctx) })
 	parts.Go(func() { n.sample(ctx) })
+	parts.Go(func() { n.spreadAlarms(ctx) })
 	if n.cfg.firstUser {
 		parts.Go(func() { n.makeFirstUser(ctx) })
 	}
@@ -135,6 +136,7 @@ func (n *Node) Apply(index, term uint64, entry []byte) {
 	n.lookForUsers()
 	n.applyMu.Unlock()
 	n.applied.reach(index)
+	n.meter.stateHas(n.replica.memoryBytes())
 	if d := n.dutiesNow.Load(); d != nil {
 		d.applied(deadlineMillis, due)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/triagemq/triagemq/broker/memory"
 	"github.com/triagemq/triagemq/fsm"
 )
 
@@ -591,29 +592,28 @@ func TestConfigValidate(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "\n") < 5 {
 		t.Errorf("an empty configuration: %v", err)
 	}
-	if m := cfg.MemoryWatermarkBytes; m < 100<<20 {
-		t.Errorf("watermark of %d bytes", m)
-	}
 }
 
 func TestAlarmHysteresis(t *testing.T) {
 	cfg := Default()
-	cfg.MemoryWatermarkBytes, cfg.DiskFreeLowBytes = 1000, 1000
+	cfg.DiskFreeLowBytes = 1000
 	n, err := New(cfg)
 	must(t, err)
 	var a alarms
 	for _, step := range []struct {
-		rss, free int64
-		want      alarms
+		own, group, free int64
+		want             alarms
 	}{
-		{1000, 1000, 0}, {1001, 999, alarmMemory | alarmDisk}, {999, 1099, alarmMemory | alarmDisk}, {-1, -1, alarmMemory | alarmDisk},
-		{950, 1099, alarmDisk}, {950, 1100, 0},
+		{1000, 0, 1000, 0}, {1001, 0, 999, alarmMemory | alarmDisk}, {999, 0, 1099, alarmMemory | alarmDisk}, {-1, 0, -1, alarmMemory | alarmDisk},
+		{950, 0, 1099, alarmDisk}, {950, 0, 1100, 0},
+		{100, 1700, -1, 0}, {100, 1701, -1, alarmMemory}, {100, 1601, -1, alarmMemory}, {100, 1600, -1, 0},
 	} {
-		if a = n.judge(a, step.rss, step.free, 0); a != step.want {
-			t.Errorf("resident %d, free %d: %v, want %v", step.rss, step.free, a, step.want)
+		m := measurement{memory: memory.Usage{OwnBytes: step.own, GroupUsedBytes: step.group, GroupLimitBytes: 2000}, watermarkBytes: 1000, freeBytes: step.free}
+		if a = n.judge(a, &m, 0); a != step.want {
+			t.Errorf("%+v: %v", step, a)
 		}
 	}
-	if residentBytes() < 1<<20 || diskFreeBytes(t.TempDir()) < 1 {
-		t.Error("figures of this machine are missing")
+	if m := n.meter.last.Load(); m.memory.OwnBytes < 1<<20 || m.watermarkBytes < 100<<20 || diskFreeBytes(t.TempDir()) < 1 {
+		t.Errorf("figures of this machine are missing: %+v", m)
 	}
 }

@@ -32,6 +32,12 @@ func (r *replica) apply(index uint64, entry []byte) (deadlineMillis int64, due b
 	return r.state.NextDeadline()
 }
 
+// memoryBytes is what the messages of the state take.
+func (r *replica) memoryBytes() (sizeBytes int64) {
+	r.view(func(s *fsm.State) { sizeBytes = s.MemoryBytes() })
+	return sizeBytes
+}
+
 func (r *replica) view(f func(*fsm.State)) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -17,6 +18,7 @@ import (
 const (
 	askStatus = "status" // NodeStatus as JSON
 	askBeacon = "beacon" // a Beacon
+	tellHeard = "heard " // nothing; the rest is a Beacon that must not wait for the next keep-alive
 )
 
 // statusBound is how long a member may take to answer before it counts as unreachable.
@@ -69,9 +71,13 @@ type DigestStatus struct {
 }
 
 // Answer serves another node's Call. Any goroutine.
-func (n *Node) Answer(_ context.Context, _ string, request []byte) ([]byte, error) {
+func (n *Node) Answer(_ context.Context, from string, request []byte) ([]byte, error) {
 	if !n.isAttached() {
 		return nil, errNotRunning
+	}
+	if b, ok := bytes.CutPrefix(request, []byte(tellHeard)); ok {
+		n.Heard(from, b)
+		return nil, nil
 	}
 	switch string(request) {
 	case askStatus:

@@ -204,6 +204,12 @@ func (s *State) LiveBytes() int64 {
 	return st.ContentBytes + perEntryBytes*int64(st.Entries) + perObjectBytes*int64(s.digest.objects)
 }
 
+// MemoryBytes is what the messages take in memory: contents, in whole chunks, and records. O(1).
+func (s *State) MemoryBytes() int64 {
+	st := s.store.Stats()
+	return st.ChunkBytes + st.SlabBytes + st.TimerBytes
+}
+
 // nextSerial names a new object.
 func (s *State) nextSerial() uint64 {
 	s.lastSerial++

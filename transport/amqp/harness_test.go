@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/triagemq/triagemq/broker"
+	"github.com/triagemq/triagemq/broker/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -120,7 +121,7 @@ func newNode(t testing.TB) *broker.Node {
 	t.Helper()
 	cfg := broker.Default()
 	cfg.DiskFreeLowBytes = 0
-	cfg.MemoryWatermarkBytes = 1 << 50
+	cfg.MemoryWatermark = memory.Watermark{Bytes: 1 << 50}
 	cfg.Logger = testLogger("broker")
 	_, isBenchmark := t.(*testing.B)
 	cfg.CheckState = !isBenchmark

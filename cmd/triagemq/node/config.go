@@ -11,6 +11,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/triagemq/triagemq/broker/memory"
 	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/transport/amqp"
 )
@@ -49,7 +50,8 @@ type Config struct {
 	ElectionTimeout   time.Duration // --election-timeout, at least the heartbeat time-out
 	LeaseTimeout      time.Duration // --lease-timeout, at most the heartbeat time-out
 	LogWriteBound     time.Duration // --log-write-bound: a log write or fsync that takes longer ends the process
-	MemoryWatermark   float64       // --memory-watermark: share of the cgroup's or machine's memory above which publishers are blocked, 0.05..0.95
+
+	MemoryWatermark memory.Watermark // --memory-watermark: share of the cgroup's or machine's memory, or bytes, above which publishers are blocked
 }
 
 // Default returns the configuration of a whole broker on its own, on the standard ports of loopback.
@@ -59,7 +61,7 @@ func Default() Config {
 		AMQPAddr: "127.0.0.1:5672", HTTPAddr: "127.0.0.1:15672", PeerAddr: "127.0.0.1:7672", GossipAddr: "127.0.0.1:7946",
 		TLSLoginFrom: string(amqp.CommonName), BootstrapExpect: 1, DefaultUser: "guest", DefaultPass: "guest", LogLevel: "info", LogStore: "wal",
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
-		LogWriteBound: 5 * time.Second, MemoryWatermark: 0.6,
+		LogWriteBound: 5 * time.Second, MemoryWatermark: memory.Watermark{Share: 0.6},
 	}
 }
 
@@ -131,7 +133,7 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.DurationVar(&c.ElectionTimeout, "election-timeout", c.ElectionTimeout, "raft: how long a candidate waits for votes, at least --heartbeat-timeout")
 	fs.DurationVar(&c.LeaseTimeout, "lease-timeout", c.LeaseTimeout, "raft: a leader that reached no majority for this long steps down, at most --heartbeat-timeout")
 	fs.DurationVar(&c.LogWriteBound, "log-write-bound", c.LogWriteBound, "a log write or fsync that takes longer ends the process, 500ms to 5m")
-	fs.Float64Var(&c.MemoryWatermark, "memory-watermark", c.MemoryWatermark, "share of the cgroup's or machine's memory above which publishers are blocked, 0.05 to 0.95")
+	fs.Var(&c.MemoryWatermark, "memory-watermark", "`share` of the cgroup's or machine's memory above which publishers are blocked, 0.05 to 0.95, or bytes: 512MiB")
 }
 
 // addresses is a comma-separated list as a flag.
@@ -236,7 +238,9 @@ func (c *Config) Validate() error {
 	bad(c.ElectionTimeout >= c.HeartbeatTimeout && c.ElectionTimeout <= 30*time.Second, "--election-timeout %v: want --heartbeat-timeout to 30s", c.ElectionTimeout)
 	bad(c.LeaseTimeout >= 25*time.Millisecond && c.LeaseTimeout <= c.HeartbeatTimeout, "--lease-timeout %v: want 25ms to --heartbeat-timeout", c.LeaseTimeout)
 	bad(c.LogWriteBound >= 500*time.Millisecond && c.LogWriteBound <= 5*time.Minute, "--log-write-bound %v: want 500ms to 5m", c.LogWriteBound)
-	bad(c.MemoryWatermark >= 0.05 && c.MemoryWatermark <= 0.95, "--memory-watermark %v: want 0.05 to 0.95", c.MemoryWatermark)
+	if err := c.MemoryWatermark.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("--memory-watermark: %w", err))
+	}
 	return errors.Join(errs...)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/triagemq/triagemq/broker"
 	"github.com/triagemq/triagemq/broker/arena"
+	"github.com/triagemq/triagemq/broker/memory"
 	"github.com/triagemq/triagemq/cluster"
 	"github.com/triagemq/triagemq/transport/amqp"
 	"github.com/triagemq/triagemq/transport/http"
@@ -138,8 +139,8 @@ func (n *Node) brokerConfig() broker.Config {
 	c.AMQPAddr, c.HTTPAddr, c.PeerAddr = n.cfg.advertised(n.cfg.AMQPAddr), n.cfg.advertised(n.cfg.HTTPAddr), n.cfg.advertised(n.cfg.PeerAddr)
 	c.AMQPSAddr = n.cfg.advertised(n.cfg.AMQPSAddr)
 	c.DefaultUser, c.DefaultPass = n.cfg.DefaultUser, n.cfg.DefaultPass
-	c.MemoryWatermarkBytes = broker.MemoryShareBytes(n.cfg.MemoryWatermark)
-	c.Chunks = arena.New()
+	c.MemoryWatermark = n.cfg.MemoryWatermark
+	c.Chunks, c.Heap = arena.New(), memory.OpenHeap()
 	c.Logger, c.Fatal = n.log.Named("broker"), n.fatal
 	return c
 }

@@ -17,6 +17,9 @@ func routes() []route {
 		{"GET", "deprecated-features", forMonitors, (*request).deprecatedFeatures},
 		{"GET", "deprecated-features/used", forMonitors, (*request).none},
 		{"POST", "rebalance/queues", forAdministrators, (*request).rebalance},
+		{"POST", "cluster/transfer-leader", forAdministrators, (*request).transferLeader},
+		{"POST", "cluster/remove", forAdministrators, (*request).removeServer},
+		{"POST", "cluster/leave", forAdministrators, (*request).leave},
 
 		{"GET", "queues", forUsers, (*request).listQueues},
 		{"GET", "queues/{vhost}", seesVHost, (*request).listQueues},

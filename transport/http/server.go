@@ -68,6 +68,9 @@ type Broker interface {
 	OpenBackup(ctx context.Context) (*broker.Backup, error)
 	OwnDetails() broker.NodeDetails
 	Details(ctx context.Context) []broker.NodeDetails
+	TransferLeadershipTo(ctx context.Context, name string) error
+	RemoveServer(ctx context.Context, name string, force bool) error
+	Leave(ctx context.Context) error
 }
 
 // requestBound limits how long a client may take to send its request.

@@ -43,6 +43,7 @@ const (
 	doMayLeave administerOp = "may_leave" // nothing; would Server's leaving be refused?
 	doLeave    administerOp = "leave"     // Server, which asks for itself, from the configuration
 	doStanding administerOp = "standing"  // what Server, which asks for itself, is in this cluster
+	doPosition administerOp = "position"  // how far the asked server is; any server answers
 )
 
 // administered is the leader's answer.
@@ -50,6 +51,8 @@ type administered struct {
 	Code     string   `json:"code,omitempty"` // of administerErrors; "" with a Text: another error
 	Text     string   `json:"text,omitempty"` // of the error; "" = done
 	Standing standing `json:"standing,omitempty"`
+	Applied  uint64   `json:"applied,omitempty"` // of a position: raft's applied index
+	Voted    bool     `json:"voted,omitempty"`   // of a position: the server has seen itself as a voter
 }
 
 const (
@@ -218,6 +221,9 @@ func (g *Group) serveAdminister(ctx context.Context, from string, request []byte
 	var a administration
 	if err := json.Unmarshal(request, &a); err != nil {
 		return nil, err
+	}
+	if a.Do == doPosition {
+		return json.Marshal(administered{Applied: g.instance().raft.AppliedIndex(), Voted: g.voted()})
 	}
 	standing, err := g.decide(ctx, from, a)
 	answer := administered{Standing: standing}

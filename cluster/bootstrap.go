@@ -86,7 +86,7 @@ func (g *Group) tellWaiting(self gossipMeta, others []gossipMeta) {
 		heard = append(heard, x.Name)
 	}
 	if self.Expect == 0 {
-		g.log.Warn("waiting to be taken into a cluster: this node forms none (--join without --bootstrap-expect), and growing a cluster is not supported yet", "heard_of", heard)
+		g.log.Warn("waiting to be taken into a cluster: this node forms none (--join without --bootstrap-expect); the leader takes it in once they hear of each other", "heard_of", heard)
 		return
 	}
 	g.log.Warn("waiting for the servers that form the cluster; check that all run with the same --join, --bootstrap-expect and secret", "expect", self.Expect, "heard_of", heard)

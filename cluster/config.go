@@ -47,6 +47,9 @@ type Config struct {
 	LogSegmentBytes  int   // of raft-wal; compaction frees whole segments
 	LogCacheBytes    int64 // recent entries kept in memory
 
+	StableFor       time.Duration // how long a newcomer must keep up before it gets a vote
+	DeadServerAfter time.Duration // a server that the leader has not heard of for so long is removed, see autopilot.go; 0 = never
+
 	// A snapshot is taken when more than max(SnapshotBytes, Machine.LiveBytes) were applied since the last one. Behind it the log keeps TrailingTime
 	// of traffic or TrailingBytes, whichever is less, for followers that were away.
 	SnapshotBytes int64
@@ -66,6 +69,7 @@ func Default() Config {
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
 		CommitTimeout: 50 * time.Millisecond, LogWriteBound: 5 * time.Second,
 		LogStore: LogWAL, LogSegmentBytes: 64 << 20, LogCacheBytes: 32 << 20,
+		StableFor: 3 * time.Second, DeadServerAfter: 24 * time.Hour,
 		SnapshotBytes: 64 << 20, TrailingBytes: 1 << 30, TrailingTime: time.Minute,
 		Logger: hclog.Default(),
 		Fatal: func(err error) {
@@ -97,6 +101,7 @@ func (c *Config) Validate() error {
 	fail(c.LogSegmentBytes < 64<<10, "log segments of %d bytes: at least 64 KiB", c.LogSegmentBytes)
 	fail(c.LogCacheBytes < 0, "log cache of %d bytes", c.LogCacheBytes)
 	fail(c.SnapshotBytes <= 0, "snapshot threshold of %d bytes", c.SnapshotBytes)
+	fail(c.StableFor < 0 || c.DeadServerAfter < 0, "stable for %v, dead server after %v: not below zero", c.StableFor, c.DeadServerAfter)
 	fail(c.TrailingBytes < 0 || c.TrailingTime < 0, "trailing log of %d bytes, %v", c.TrailingBytes, c.TrailingTime)
 	fail(c.Logger == nil, "no logger")
 	fail(c.Fatal == nil, "no Fatal")

@@ -94,7 +94,7 @@ func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
 	conf.GossipInterval = 100 * time.Millisecond // metas reach all within a second
 	conf.PushPullInterval = 5 * time.Second      // what a lost broadcast costs at most
 	conf.TCPTimeout = 2 * time.Second
-	conf.DeadNodeReclaimTime = 10 * time.Second // a server may come back under another address
+	conf.DeadNodeReclaimTime = time.Nanosecond // a server may come back under another address: its id is nobody else's
 	conf.Logger = log.New(gossipLog{m.log}, "", 0)
 	conf.Delegate, conf.Events, conf.Alive, conf.Merge = m, m, m, m
 	return conf, nil

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -18,6 +19,9 @@ type reign struct {
 	over chan struct{} // closed when it ends
 	idle chan struct{} // closed when nothing more is proposed
 	gone chan struct{} // closed when Machine.Follow has returned
+
+	pilots sync.WaitGroup
+
 	wake chan struct{} // for the proposer; capacity 1
 
 	mu      sync.Mutex // guards what follows
@@ -52,9 +56,13 @@ func newReign(g *Group, r *raft.Raft, term uint64) *reign {
 func (r *reign) run() {
 	defer r.g.poke()
 	defer close(r.gone)
-	led, err := r.lead()
+	ctx, cancel := context.WithCancel(r.g.ctx)
+	defer cancel()
+	led, err := r.lead(ctx)
 	r.end(causeOf(err))
 	close(r.idle)
+	cancel()
+	r.pilots.Wait()
 	if led {
 		r.g.machine.Follow()
 		r.g.log.Info("no longer leading", "term", r.term, "cause", r.endCause())
@@ -68,7 +76,7 @@ func (r *reign) run() {
 }
 
 // lead proposes until the reign is over. led says that the Machine was told to lead.
-func (r *reign) lead() (led bool, err error) {
+func (r *reign) lead(ctx context.Context) (led bool, err error) {
 	if err := r.barrier(); err != nil {
 		return false, err
 	}
@@ -76,6 +84,7 @@ func (r *reign) lead() (led bool, err error) {
 	r.open()
 	r.g.poke()
 	r.g.log.Info("leading", "term", r.term)
+	r.pilots.Go(func() { r.fly(ctx) })
 	return true, r.propose()
 }
 

@@ -39,6 +39,7 @@ type Host struct {
 type Cluster struct {
 	Nodes []*Node
 	cfg   Config
+	added int // by AddNode
 }
 
 // Open lays a cluster out and starts its nodes; it does not wait for them.
@@ -80,6 +81,61 @@ func Open(cfg Config) (*Cluster, error) {
 		}
 	}
 	return c, nil
+}
+
+// AddNode lays out another node on this machine's loopback, which joins the cluster, and starts it. Its number is one more than the highest so far.
+func (c *Cluster) AddNode() (*Node, error) {
+	ports, err := freePorts(4)
+	if err != nil {
+		return nil, err
+	}
+	var join []string
+	for _, n := range c.Nodes {
+		join = append(join, n.Gossip)
+	}
+	c.added++
+	h := Host{IP: "127.0.0.1"}
+	n := &Node{Name: fmt.Sprintf("n%d", c.cfg.Nodes+c.added), AMQP: h.addr(ports[0]), HTTP: h.addr(ports[1]), Peer: h.addr(ports[2]), Gossip: h.addr(ports[3]), Login: c.cfg.Login}
+	n.command = []string{c.cfg.Binary}
+	n.Dir = filepath.Join(c.cfg.Dir, n.Name)
+	n.args = append([]string{"server", "--node-id", n.Name, "--data-dir", n.Dir, "--amqp-addr", n.AMQP, "--http-addr", n.HTTP, "--peer-addr", n.Peer, "--gossip-addr", n.Gossip,
+		"--join", strings.Join(join, ",")}, c.cfg.Args...)
+	if err := n.Start(); err != nil {
+		return nil, err
+	}
+	c.Nodes = append(c.Nodes, n)
+	return n, nil
+}
+
+// RemoveNode has a node leave the cluster for good, waits until its process has ended and forgets it. Its folder stays.
+func (c *Cluster) RemoveNode(ctx context.Context, n *Node) error {
+	if err := n.Post(ctx, "/api/cluster/leave", nil); err != nil {
+		return err
+	}
+	if err := n.awaitExit(ctx); err != nil {
+		return err
+	}
+	c.Nodes = c.Others(n)
+	return nil
+}
+
+// AwaitVoters waits until a node reports exactly the cluster's nodes as members, all of them reachable voters.
+func (c *Cluster) AwaitVoters(ctx context.Context) error {
+	return Poll(ctx, func() error {
+		st, err := c.Nodes[0].Status(ctx)
+		if err != nil {
+			return err
+		}
+		if len(st.Nodes) != len(c.Nodes) {
+			return fmt.Errorf("%d members, not %d: %+v", len(st.Nodes), len(c.Nodes), st.Nodes)
+		}
+		for _, s := range st.Nodes {
+			if !s.Voter || s.State == "unreachable" {
+				return fmt.Errorf("%s is %s, voter %v", s.ID, s.State, s.Voter)
+			}
+		}
+		return nil
+	})
 }
 
 func (h Host) addr(port int) string { return fmt.Sprintf("%s:%d", h.IP, port) }

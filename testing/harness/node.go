@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +30,8 @@ type Node struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has been waited for
 	paused bool
+
+	exitCode int // of the process that ended last
 }
 
 // URL is the AMQP address with the login.
@@ -62,7 +66,7 @@ func (n *Node) Start() error {
 	go func() {
 		cmd.Wait()
 		n.mu.Lock()
-		n.cmd = nil
+		n.cmd, n.exitCode = nil, cmd.ProcessState.ExitCode()
 		n.mu.Unlock()
 		close(exited)
 	}()
@@ -141,6 +145,16 @@ func (n *Node) awaitExit(ctx context.Context) error {
 	}
 }
 
+// AwaitExit waits until the process has ended, and returns its exit code; -1 where a signal ended it.
+func (n *Node) AwaitExit(ctx context.Context) (code int, err error) {
+	if err := n.awaitExit(ctx); err != nil {
+		return 0, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.exitCode, nil
+}
+
 // signal returns the channel that closes when the process is gone, nil when none runs.
 func (n *Node) signal(s syscall.Signal) <-chan struct{} {
 	n.mu.Lock()
@@ -188,6 +202,38 @@ func (n *Node) ResidentBytes() (int64, error) {
 		return 0, err
 	}
 	return resident * int64(os.Getpagesize()), nil
+}
+
+// ForgetDisk kills the process and removes the data folder, as a machine that lost its disk.
+func (n *Node) ForgetDisk() error {
+	n.Kill()
+	return os.RemoveAll(n.Dir)
+}
+
+// Post sends an order to the node's HTTP door and expects a status below 300.
+func (n *Node) Post(ctx context.Context, path string, body any) error {
+	content, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+n.HTTP+path, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if user, password, ok := strings.Cut(cmp.Or(n.Login, "guest:guest"), ":"); ok {
+		req.SetBasicAuth(user, password)
+	}
+	r, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err == nil && r.StatusCode >= 300 {
+		err = fmt.Errorf("%s on %s: %s: %s", path, n.Name, r.Status, strings.TrimSpace(string(answer)))
+	}
+	return err
 }
 
 func (n *Node) get(ctx context.Context, path string) ([]byte, error) {

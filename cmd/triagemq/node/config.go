@@ -46,6 +46,7 @@ type Config struct {
 	DefaultPass       string        // --default-pass
 	LogLevel          string        // --log-level trace|debug|info|warn|error
 	LogStore          string        // --log-store wal|boltdb
+	DeadServerAfter   time.Duration // --dead-server-after 1m.., 0 = never
 	HeartbeatTimeout  time.Duration // --heartbeat-timeout 50ms..10s
 	ElectionTimeout   time.Duration // --election-timeout, at least the heartbeat time-out
 	LeaseTimeout      time.Duration // --lease-timeout, at most the heartbeat time-out
@@ -59,7 +60,7 @@ func Default() Config {
 	return Config{
 		NodeID: "n1", DataDir: "triagemq-data",
 		AMQPAddr: "127.0.0.1:5672", HTTPAddr: "127.0.0.1:15672", PeerAddr: "127.0.0.1:7672", GossipAddr: "127.0.0.1:7946",
-		TLSLoginFrom: string(amqp.CommonName), BootstrapExpect: 1, DefaultUser: "guest", DefaultPass: "guest", LogLevel: "info", LogStore: "wal",
+		TLSLoginFrom: string(amqp.CommonName), BootstrapExpect: 1, DefaultUser: "guest", DefaultPass: "guest", LogLevel: "info", LogStore: "wal", DeadServerAfter: 24 * time.Hour,
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
 		LogWriteBound: 5 * time.Second, MemoryWatermark: memory.Watermark{Share: 0.6},
 	}
@@ -129,6 +130,7 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.DefaultPass, "default-pass", c.DefaultPass, "`password` of the first user; once the cluster has users, this and --default-user change nothing")
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.StringVar(&c.LogStore, "log-store", c.LogStore, "store of the replicated log: wal or boltdb (fixed once the data folder exists)")
+	fs.DurationVar(&c.DeadServerAfter, "dead-server-after", c.DeadServerAfter, "a server that the leader has not heard of for this long is removed where more than three voters are left,\nat least 1m; 0 = never")
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", c.HeartbeatTimeout, "raft: silence of the leader after which a follower suspects it, 50ms to 10s")
 	fs.DurationVar(&c.ElectionTimeout, "election-timeout", c.ElectionTimeout, "raft: how long a candidate waits for votes, at least --heartbeat-timeout")
 	fs.DurationVar(&c.LeaseTimeout, "lease-timeout", c.LeaseTimeout, "raft: a leader that reached no majority for this long steps down, at most --heartbeat-timeout")
@@ -234,6 +236,7 @@ func (c *Config) Validate() error {
 	bad(len(c.DefaultUser) <= fsm.ShortStringBytesMax, "--default-user: want at most %d bytes", fsm.ShortStringBytesMax)
 	bad(slices.Contains([]string{"trace", "debug", "info", "warn", "error"}, c.LogLevel), "--log-level %q: want trace, debug, info, warn or error", c.LogLevel)
 	bad(c.LogStore == "wal" || c.LogStore == "boltdb", "--log-store %q: want wal or boltdb", c.LogStore)
+	bad(c.DeadServerAfter == 0 || c.DeadServerAfter >= time.Minute, "--dead-server-after %v: want 0 or at least 1m", c.DeadServerAfter)
 	bad(c.HeartbeatTimeout >= 50*time.Millisecond && c.HeartbeatTimeout <= 10*time.Second, "--heartbeat-timeout %v: want 50ms to 10s", c.HeartbeatTimeout)
 	bad(c.ElectionTimeout >= c.HeartbeatTimeout && c.ElectionTimeout <= 30*time.Second, "--election-timeout %v: want --heartbeat-timeout to 30s", c.ElectionTimeout)
 	bad(c.LeaseTimeout >= 25*time.Millisecond && c.LeaseTimeout <= c.HeartbeatTimeout, "--lease-timeout %v: want 25ms to --heartbeat-timeout", c.LeaseTimeout)

@@ -155,6 +155,7 @@ func (n *Node) clusterConfig() cluster.Config {
 		c.BootstrapExpect = 0 // --join alone never forms a cluster
 	}
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaseTimeout = n.cfg.HeartbeatTimeout, n.cfg.ElectionTimeout, n.cfg.LeaseTimeout
+	c.DeadServerAfter = n.cfg.DeadServerAfter
 	c.LogWriteBound, c.LogStore = n.cfg.LogWriteBound, cluster.LogKind(n.cfg.LogStore)
 	c.Logger, c.Fatal = n.log.Named("cluster"), n.fatal
 	return c

@@ -9,7 +9,7 @@ import (
 
 // TestGrowth grows one node to three under load: nothing is lost, and the clients of the first node notice nothing.
 func TestGrowth(t *testing.T) {
-	c := start(t, harness.Config{Nodes: 1})
+	c := harness.Start(t, 1)
 	load := growingLoad(t, c)
 	for range 2 {
 		must(c.AddNode())(t)

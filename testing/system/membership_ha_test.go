@@ -11,7 +11,7 @@ import (
 
 // TestHAGrowAndShrink goes from one node to three, five, three and one under load. The clients of the node that stays notice nothing, whoever leads.
 func TestHAGrowAndShrink(t *testing.T) {
-	c := start(t, harness.Config{Nodes: 1})
+	c := harness.Start(t, 1)
 	load := growingLoad(t, c)
 	for _, size := range []int{3, 5} {
 		for len(c.Nodes) < size {
@@ -30,7 +30,7 @@ func TestHAGrowAndShrink(t *testing.T) {
 
 // TestHALeaderLeaves has the leader of three leave under load, again and again, each time replaced by a new node.
 func TestHALeaderLeaves(t *testing.T) {
-	c := start(t, harness.Config{Nodes: 3})
+	c := harness.Start(t, 3)
 	load := growingLoad(t, c)
 	for range 3 {
 		leader := must(c.AwaitLeader(within(t, time.Minute)))(t)
@@ -48,7 +48,7 @@ func TestHALeaderLeaves(t *testing.T) {
 // TestHAReplaceLostDisk takes a node its disk, a follower's and then the leader's, and starts it again with the same flags: it joins as a new server, and the one
 // that it was is removed.
 func TestHAReplaceLostDisk(t *testing.T) {
-	c := start(t, harness.Config{Nodes: 3})
+	c := harness.Start(t, 3)
 	load := growingLoad(t, c)
 	for range 2 {
 		for _, lost := range c.Nodes[1:] {
@@ -64,7 +64,7 @@ func TestHAReplaceLostDisk(t *testing.T) {
 
 // TestHARemovedNodeEnds removes a node that is down and starts it again: it is told, ends with its own exit code, and says what to do when it is started once more.
 func TestHARemovedNodeEnds(t *testing.T) {
-	c := start(t, harness.Config{Nodes: 3})
+	c := harness.Start(t, 3)
 	load := growingLoad(t, c)
 	gone := c.Nodes[2]
 	gone.Kill()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -61,5 +62,16 @@ func TestPasswordIsNotInHelp(t *testing.T) {
 	got := run(t, map[string]string{"TRIAGEMQ_PASSWORD": "sesame", "TRIAGEMQ_USER": "root"}, "cluster", "members", "--help")
 	if strings.Contains(got.stdout, "sesame") || !strings.Contains(got.stdout, "(default root)") {
 		t.Error(got.stdout)
+	}
+}
+
+func TestNobodySitsAtTheNullDevice(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if isTerminal(null) || isTerminal(strings.NewReader("")) {
+		t.Error("a script would be asked and never answer")
 	}
 }

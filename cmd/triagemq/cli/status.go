@@ -85,13 +85,18 @@ func watchStatus(in *Invocation, c *Client) error {
 	}
 }
 
+// isTerminal says whether somebody sits at the other end. The null device is a character device too, and nobody's.
 func isTerminal(w any) bool {
 	f, isFile := w.(*os.File)
 	if !isFile {
 		return false
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 func (a *clusterAnswer) printStatus(w io.Writer) {

@@ -156,6 +156,7 @@ func (d *duties) run() {
 			d.node.flow.heardLeader(d.node.flow.leaderAlarms()) // the leader heeds its own word
 			d.steerClock()
 			d.closeSilent(now)
+			d.raiseLevel()
 			next = now.Add(d.compare(now))
 		}
 		wait := min(time.Until(next), d.tick())

@@ -77,4 +77,7 @@ type Member struct {
 	AMQP  string
 	HTTP  string
 	Boot  uint64 // latest boot that gossip tells of, 0 unknown
+
+	Version      string // of its program, as gossip tells; "" unknown
+	FeatureLevel uint32 // the newest that its program can apply, as gossip tells; 0 unknown
 }

@@ -325,7 +325,9 @@ func (m *memNode) applyOne() bool {
 	m.applied++
 	index := uint64(m.applied)
 	m.c.mu.Unlock()
-	m.node.Apply(index, e.term, e.data)
+	if err := m.node.Apply(index, e.term, e.data); err != nil {
+		m.c.t.Error(err)
+	}
 	return true
 }
 

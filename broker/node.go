@@ -34,6 +34,7 @@ type Node struct {
 	pipe      *pipeline
 	flow      *flow
 	applied   appliedIndex
+	level     atomic.Uint32 // the state's feature level
 	operators *operators
 	replies   *directReplies
 	logins    *logins
@@ -82,6 +83,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n.replica = newReplica(fsm.Options{Chunks: cfg.Chunks, Sink: (*dispatcher)(n), Check: cfg.CheckState})
+	n.noteLevel()
 	return n, nil
 }
 
@@ -125,13 +127,20 @@ func (n *Node) isAttached() bool {
 
 // The log's side: cluster.Machine in the broker's words; the composition root passes these on.
 
-// CheckItem guards the log: the leader lets nothing in that does not decode. Any goroutine.
-func (n *Node) CheckItem(item []byte) error { return fsm.CheckItem(item) }
+// CheckItem guards the log: the leader lets nothing in that does not decode, or that is of a feature level beyond the state's. A node that has applied the
+// entry which raised the level may ask for what it brings before the leader has applied it itself: the stream then ends, and the next one brings the item again.
+// Any goroutine.
+func (n *Node) CheckItem(item []byte) error { return fsm.CheckItemAt(item, n.level.Load()) }
 
-// Apply applies a committed entry. Apply, Freeze and Restore are never called concurrently with one another.
-func (n *Node) Apply(index, term uint64, entry []byte) {
+// Apply applies a committed entry. Apply, Freeze and Restore are never called concurrently with one another. An error says that this program cannot apply it,
+// nor anything after it (*fsm.LevelError): the state is untouched, and the node must end.
+func (n *Node) Apply(index, term uint64, entry []byte) error {
+	if err := fsm.CheckEntry(entry); err != nil {
+		return fmt.Errorf("broker: entry %d: %w", index, err)
+	}
 	n.applyMu.Lock()
 	deadlineMillis, due := n.replica.apply(index, entry)
+	n.noteLevel()
 	n.flushTouched()
 	n.lookForUsers()
 	n.applyMu.Unlock()
@@ -140,6 +149,7 @@ func (n *Node) Apply(index, term uint64, entry []byte) {
 	if d := n.dutiesNow.Load(); d != nil {
 		d.applied(deadlineMillis, due)
 	}
+	return nil
 }
 
 // Freeze captures the state.
@@ -154,6 +164,7 @@ func (n *Node) Restore(r io.Reader, live bool) error {
 	}
 	n.applyMu.Lock()
 	index := swap()
+	n.noteLevel()
 	if n.pipe.wasSent() {
 		n.closeBootLocked(phaseClosed, textRestored)
 	}

@@ -56,7 +56,12 @@ func (n *Node) beginCall(build func(ref fsm.Ref) fsm.Command) (uint32, <-chan op
 	if err != nil {
 		return 0, nil, err
 	}
-	n.pipe.push(&n.operators.lane, build(fsm.Ref{Incarnation: number}).Append(nil))
+	command := build(fsm.Ref{Incarnation: number}).Append(nil)
+	if err := n.early(command); err != nil {
+		n.operators.forget(number)
+		return 0, nil, err
+	}
+	n.pipe.push(&n.operators.lane, command)
 	return number, reply, nil
 }
 

@@ -205,7 +205,7 @@ func TestBackPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := openPipeline(Default())
 		p.attach(deadStream{})
-		s := &Session{node: &Node{pipe: p}, done: make(chan struct{})}
+		s := &Session{node: nodeOf(p), done: make(chan struct{})}
 		one := command("m", 1, 10<<10)
 		submitted, done := 0, make(chan error, 1)
 		go func() {
@@ -240,7 +240,7 @@ func TestBackPressure(t *testing.T) {
 func BenchmarkPipeline(b *testing.B) {
 	p := openPipeline(Default())
 	p.attach(deadStream{})
-	s := &Session{node: &Node{pipe: p}, done: make(chan struct{})}
+	s := &Session{node: nodeOf(p), done: make(chan struct{})}
 	one := command("m", 1, 1024)
 	const perRead = 60
 	read := bytes.Repeat(one, perRead)
@@ -260,4 +260,11 @@ func BenchmarkPipeline(b *testing.B) {
 			p.batchApplied(batch.seq)
 		}
 	}
+}
+
+// nodeOf is what a session needs of its node.
+func nodeOf(p *pipeline) *Node {
+	n := &Node{pipe: p}
+	n.level.Store(fsm.FeatureLevelMax)
+	return n
 }

@@ -120,8 +120,12 @@ func (s *Session) Conn() uint32 { return s.conn }
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Submit takes a concatenation of encoded commands (copied). It blocks while this connection has more than its share waiting (1 MiB, less where very many
-// wait, or one Submit): that is the back-pressure to the socket. ErrSessionOver when the session has ended.
+// wait, or one Submit): that is the back-pressure to the socket. ErrSessionOver when the session has ended; a *Refusal, and nothing is taken, where the cluster's
+// feature level does not have one of the commands yet: doors that offer what a level brings look at FeatureLevel before they encode it.
 func (s *Session) Submit(ctx context.Context, commands []byte) error {
+	if err := s.node.earlyAmong(commands); err != nil {
+		return err
+	}
 	for {
 		accepted, room, err := s.node.pipe.offer(&s.lane, commands)
 		if accepted || err != nil {

@@ -18,6 +18,7 @@ import (
 const (
 	askStatus = "status" // NodeStatus as JSON
 	askBeacon = "beacon" // a Beacon
+	askLevel  = "level"  // levelAnswer as JSON
 	tellHeard = "heard " // nothing; the rest is a Beacon that must not wait for the next keep-alive
 )
 
@@ -34,6 +35,9 @@ type ClusterStatus struct {
 	Quorum   QuorumStatus  `json:"quorum"`
 	Digests  DigestVerdict `json:"digests"`
 	Warnings []Warning     `json:"warnings"` // empty where the cluster is healthy
+
+	FeatureLevel    uint32 `json:"feature_level"`               // of the state, as far as the node that answers has applied
+	FeatureLevelMax uint32 `json:"feature_level_max,omitempty"` // that operators allow (fsm.LevelHoldParameter); 0 where they hold nothing back
 }
 
 // NodeStatus is one node of ClusterStatus.
@@ -46,7 +50,8 @@ type NodeStatus struct {
 	Peer         string       `json:"peer"`
 	AppliedIndex uint64       `json:"applied_index"`
 	Digest       DigestStatus `json:"digest"`
-	FeatureLevel uint32       `json:"feature_level,omitempty"`
+	FeatureLevel uint32       `json:"feature_level,omitempty"` // of its state
+	Supported    uint32       `json:"feature_level_supported"` // the newest that its program can apply; 0 where nobody knows
 	Version      string       `json:"version,omitempty"`
 
 	Server            string   `json:"server"`                    // raft server id: the name and what was drawn with the data folder
@@ -86,6 +91,8 @@ func (n *Node) Answer(_ context.Context, from string, request []byte) ([]byte, e
 		return json.Marshal(n.details())
 	case askBeacon:
 		return n.Beacon(), nil
+	case askLevel:
+		return n.answerLevel()
 	}
 	return nil, fmt.Errorf("broker: unknown question %.20q", request)
 }
@@ -94,7 +101,7 @@ func (n *Node) Answer(_ context.Context, from string, request []byte) ([]byte, e
 func (n *Node) status() NodeStatus {
 	s := NodeStatus{
 		ID: n.cfg.Name, State: "candidate", AMQP: n.cfg.AMQPAddr, HTTP: n.cfg.HTTPAddr, Peer: n.cfg.PeerAddr,
-		Server: n.self, Alarms: n.flow.ownAlarms().names(), AppliedIndex: n.applied.get(), Version: n.cfg.Version,
+		Server: n.self, Alarms: n.flow.ownAlarms().names(), AppliedIndex: n.applied.get(), Version: n.cfg.Version, Supported: fsm.FeatureLevelMax,
 	}
 	switch leadership, _ := n.log.Leadership(); {
 	case leadership.Self:
@@ -146,6 +153,12 @@ func (n *Node) ClusterStatus(ctx context.Context) ClusterStatus {
 		calls.Go(func() { reports[i] = n.askReport(ctx, m) })
 	}
 	calls.Wait()
+	n.replica.view(func(s *fsm.State) {
+		out.FeatureLevel = s.FeatureLevel()
+		if allowed := s.LevelAllowed(); allowed != fsm.LevelUnheld {
+			out.FeatureLevelMax = allowed
+		}
+	})
 	out.compare(reports, leadership.Node)
 	slices.SortFunc(out.Nodes, func(a, b NodeStatus) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Server, b.Server)) })
 	out.judge()
@@ -163,6 +176,7 @@ func (n *Node) askReport(ctx context.Context, m Member) nodeReport {
 		}
 	}
 	r.ID, r.Server, r.Voter, r.Boot = m.Name, m.Node, m.Voter, m.Boot
+	r.Version, r.Supported = cmp.Or(r.Version, m.Version), cmp.Or(r.Supported, m.FeatureLevel)
 	r.AMQP, r.HTTP, r.Peer = cmp.Or(m.AMQP, r.AMQP), cmp.Or(m.HTTP, r.HTTP), cmp.Or(m.Peer, r.Peer)
 	if r.Alarms == nil {
 		r.Alarms = []string{}

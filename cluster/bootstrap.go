@@ -84,6 +84,10 @@ func (g *Group) tellWaiting(self gossipMeta, others []gossipMeta) {
 	heard := []string{self.Name}
 	for _, x := range others {
 		heard = append(heard, x.Name)
+		if err := g.fitsCluster(x); err != nil {
+			g.log.Error("this node cannot be taken into the cluster", "error", err, "told_by", x.Name)
+			return
+		}
 	}
 	if self.Expect == 0 {
 		g.log.Warn("waiting to be taken into a cluster: this node forms none (--join without --bootstrap-expect); the leader takes it in once they hear of each other", "heard_of", heard)
@@ -95,7 +99,7 @@ func (g *Group) tellWaiting(self gossipMeta, others []gossipMeta) {
 // describe brings what changes in this node's word up to date.
 func (g *Group) describe(m *gossipMeta) {
 	id, boot := g.dir.identity()
-	m.Cluster, m.Boot, m.HasState, m.Leaving = id.Cluster, boot, g.hasState(), g.leaving.Load()
+	m.Cluster, m.Boot, m.HasState, m.Leaving, m.Level = id.Cluster, boot, g.hasState(), g.leaving.Load(), g.dir.level()
 }
 
 func (g *Group) adoptFromGossip() {

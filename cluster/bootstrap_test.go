@@ -144,7 +144,7 @@ func TestConfigReportsEverythingAtOnce(t *testing.T) {
 }
 
 func FuzzGossipMeta(f *testing.F) {
-	m := gossipMeta{Server: "s", Name: "n1", Cluster: "c", Peer: "p:1", AMQP: "a:1", HTTP: "h:1", Version: "1", Boot: 1 << 40, Expect: 3, View: 7, HasState: true}
+	m := gossipMeta{Server: "s", Name: "n1", Cluster: "c", Peer: "p:1", AMQP: "a:1", HTTP: "h:1", Version: "1", Boot: 1 << 40, Expect: 3, View: 7, HasState: true, LevelKnown: 3, Level: 2}
 	b, err := m.encode()
 	if err != nil {
 		f.Fatal(err)

@@ -35,6 +35,8 @@ type Config struct {
 	BootstrapExpect int
 	Trust           *mux.Trust // what peers are shown and must show; nil is for loopback only
 
+	FeatureLevel uint32 // the newest feature level that this program can apply: told to others, and what a data folder or a cluster may demand at most
+
 	// What gossip tells others of this node's doors.
 	AMQPAddr, HTTPAddr, Version string
 
@@ -67,6 +69,7 @@ func Default() Config {
 		DataDir: "triagemq-data", NodeID: "n1",
 		PeerAddr: "127.0.0.1:7672", GossipAddr: "127.0.0.1:7946", BootstrapExpect: 1,
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
+		FeatureLevel:  1,
 		CommitTimeout: 50 * time.Millisecond, LogWriteBound: 5 * time.Second,
 		LogStore: LogWAL, LogSegmentBytes: 64 << 20, LogCacheBytes: 32 << 20,
 		StableFor: 3 * time.Second, DeadServerAfter: 24 * time.Hour,
@@ -103,6 +106,7 @@ func (c *Config) Validate() error {
 	fail(c.SnapshotBytes <= 0, "snapshot threshold of %d bytes", c.SnapshotBytes)
 	fail(c.StableFor < 0 || c.DeadServerAfter < 0, "stable for %v, dead server after %v: not below zero", c.StableFor, c.DeadServerAfter)
 	fail(c.TrailingBytes < 0 || c.TrailingTime < 0, "trailing log of %d bytes, %v", c.TrailingBytes, c.TrailingTime)
+	fail(c.FeatureLevel < 1, "feature level %d is below 1", c.FeatureLevel)
 	fail(c.Logger == nil, "no logger")
 	fail(c.Fatal == nil, "no Fatal")
 	return errors.Join(append(errs, c.validateAddresses()...)...)

@@ -24,6 +24,7 @@ var ErrFolderInUse = errors.New("cluster: the data folder is in use by another p
 //	LOCK           held by the process (flock)
 //	identity.json  who this node is; written once, and again when its cluster becomes known
 //	boot           the last boot number drawn, decimal
+//	level          the feature level that log and snapshots demand, decimal; none stands for 1
 //	log/           the raft log (raft-wal's segments, or log.bolt)
 //	stable.bolt    raft's term and vote
 //	snapshots/     raft's snapshots
@@ -36,6 +37,7 @@ type dataDir struct {
 	mu    sync.Mutex // guards what follows, and the files behind it
 	id    folderIdentity
 	boot  uint64
+	feat  uint32 // feature level, at least 1
 	ended bool
 }
 
@@ -58,7 +60,7 @@ func openDataDir(path, name string) (*dataDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dataDir{path: path, lock: lock}
+	d := &dataDir{path: path, lock: lock, feat: 1}
 	if err := d.load(name); err != nil {
 		lock.Close()
 		return nil, err
@@ -102,7 +104,7 @@ func (d *dataDir) load(name string) error {
 	if d.id.Departed != "" {
 		return fmt.Errorf("%w (%s): move the folder %s away and start with --join; the node then joins as a new one", ErrDeparted, d.id.Departed, d.path)
 	}
-	return d.loadBoot()
+	return errors.Join(d.loadBoot(), d.loadLevel())
 }
 
 func (d *dataDir) loadBoot() error {

@@ -30,7 +30,11 @@ type machineFSM struct {
 	live    atomic.Bool  // raft has started: a restore is an install from a leader
 	paused  atomic.Int64 // nanoseconds for which the last snapshot held up Apply, with its Freeze and its Release
 	damaged bool         // apply goroutine only
-	usage   logUsage
+	ahead   error        // why a snapshot was refused that only a newer program can read; apply goroutine only, once it runs
+
+	level     uint32                   // apply goroutine only: what is noted in the data folder
+	noteLevel func(level uint32) error // durably; the folder is opened after this is built
+	usage     logUsage
 }
 
 // Apply returns the entry's term, so that the proposer can tell in which reign its entry went in.
@@ -43,8 +47,13 @@ func (f *machineFSM) Apply(l *raft.Log) any {
 		f.fatal(fmt.Errorf("applying: %w", err))
 		return l.Term
 	}
-	f.machine.Apply(l.Index, l.Term, l.Data)
+	if err := f.machine.Apply(l.Index, l.Term, l.Data); err != nil {
+		f.damaged = true
+		f.fatal(f.needs(err))
+		return l.Term
+	}
 	f.applied.Store(l.Index)
+	f.followLevel()
 	f.usage.add(l.Index, len(l.Data), time.Now(), f.machine.LiveBytes)
 	return l.Term
 }
@@ -88,10 +97,11 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	if f.live.Load() && index <= f.applied.Load() {
 		return nil
 	}
-	if err := f.machine.Restore(r, f.live.Load()); err != nil {
+	if err := f.restoreMachine(r); err != nil {
 		return err
 	}
 	f.applied.Store(index)
+	f.followLevel()
 	f.usage.frozen()
 	return nil
 }

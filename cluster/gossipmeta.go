@@ -4,12 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/hashicorp/memberlist"
 )
 
 // gossipMeta is what a server tells of itself by gossip. Encoded, at most 512 bytes (memberlist's bound): a version byte, a flags byte (bit 0: has raft
-// state, bit 1: is leaving for good), uvarint boot, uvarint expect, uint64 view, then name, cluster, peer, amqp, http, version, each uint8 length and bytes.
+// state, bit 1: is leaving for good), uvarint boot, uvarint expect, uint64 view, then name, cluster, peer, amqp, http, version, each uint8 length and bytes;
+// then, where they are not cut off, uvarint newest feature level that the program can apply and uvarint feature level of its state (the first release writes
+// neither: 1). Decoders ignore what follows; whatever is added comes last.
 type gossipMeta struct {
 	Server   string // the name under which memberlist knows it; not encoded
 	Name     string
@@ -23,6 +26,9 @@ type gossipMeta struct {
 	View     uint64 // hash of the member set that it sees
 	HasState bool   // it has a raft log or term: it is no founder any more
 	Leaving  bool   // it leaves the cluster by its own wish: it is not taken in again
+
+	LevelKnown uint32 // the newest feature level that its program can apply
+	Level      uint32 // that of its state
 }
 
 const (
@@ -54,6 +60,8 @@ func (m *gossipMeta) encode() ([]byte, error) {
 		}
 		b = append(append(b, byte(len(*s))), *s...)
 	}
+	b = binary.AppendUvarint(b, uint64(m.LevelKnown))
+	b = binary.AppendUvarint(b, uint64(m.Level))
 	if len(b) > memberlist.MetaMaxSize {
 		return nil, fmt.Errorf("addresses and version take %d bytes in gossip, %d are allowed: use shorter host names", len(b), memberlist.MetaMaxSize)
 	}
@@ -83,6 +91,17 @@ func decodeGossipMeta(server string, b []byte) (gossipMeta, error) {
 			return m, errGossipMeta
 		}
 		*s, b = string(b[1:1+int(b[0])]), b[1+int(b[0]):]
+	}
+	m.LevelKnown, m.Level = 1, 1
+	for _, level := range []*uint32{&m.LevelKnown, &m.Level} {
+		if len(b) == 0 {
+			break
+		}
+		v, n := binary.Uvarint(b)
+		if n <= 0 || v > math.MaxUint32 {
+			return m, errGossipMeta
+		}
+		*level, b = uint32(v), b[n:]
 	}
 	return m, nil
 }

@@ -43,6 +43,8 @@ type Member struct {
 	Version     string
 	Boot        uint64
 	GossipAlive bool
+
+	FeatureLevel uint32 // the newest that its program can apply, as gossip tells; 0 unknown
 }
 
 // Group is one raft instance with its data folder, transport, membership and forwarding. It is a value, never a global.
@@ -118,7 +120,7 @@ func (g *Group) Members() []Member {
 		meta, alive, known := g.gossip.member(string(s.ID))
 		m := Member{
 			Server: string(s.ID), Name: meta.Name, Voter: s.Suffrage == raft.Voter, Peer: meta.Peer, AMQP: meta.AMQP, HTTP: meta.HTTP, Version: meta.Version,
-			Boot: meta.Boot, GossipAlive: alive,
+			Boot: meta.Boot, GossipAlive: alive, FeatureLevel: meta.LevelKnown,
 		}
 		if !known {
 			m.Name, m.Peer = nameOf(m.Server), string(s.Address)

@@ -11,14 +11,18 @@ type Machine interface {
 	CheckItem(item []byte) error
 	// Seal appends to dst the log entry that carries the items, stamped with the leader's time. Only between Lead and Follow, from the proposer goroutine.
 	Seal(dst []byte, items [][]byte) []byte
-	// Apply applies a committed entry. Apply, Freeze and Restore are never called concurrently with one another.
-	Apply(index, term uint64, entry []byte)
+	// Apply applies a committed entry. Apply, Freeze and Restore are never called concurrently with one another. An error says that this program cannot apply
+	// it, and leaves the state as it was: nothing is applied after it, and the node ends. See levelError for the one that a newer program cures.
+	Apply(index, term uint64, entry []byte) error
 	// Freeze captures the state for a snapshot.
 	Freeze() (Frozen, error)
 	// Restore replaces the state by a snapshot: builds aside, swaps last; on error the old state stands. live is false for the restore at start.
 	Restore(r io.Reader, live bool) error
 	// LiveBytes estimates the size of a snapshot.
 	LiveBytes() int64
+	// FeatureLevel is the level of what is in the log and in snapshots by now; it never goes down. A server whose program knows less cannot be a member. Any
+	// goroutine.
+	FeatureLevel() uint32
 	// Lead is called once this node leads term and has applied everything before it, and returns before any item is admitted; Follow when that is over.
 	Lead(term uint64)
 	Follow()

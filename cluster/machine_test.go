@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // testMachine is a state machine that applies numbered items of origins, each if and only if it is the next, and remembers their payloads.
@@ -25,13 +27,16 @@ type testMachine struct {
 	gaps     map[string]uint64 // origin: next number at its last gap
 	departs  []string          // servers, as Depart was called
 
+	known  uint32                             // the newest feature level that it can apply; 0: every one
+	level  atomic.Uint32                      // FeatureLevel, at least 1
 	posted func(from string, datagram []byte) // nil: nothing
 }
 
 type testState struct {
 	Index, Term uint64
 	Last        map[string]uint64 // origin: number of its last item
-	Items       []string          // payloads in order
+	Items       []string          // payloads in order; "level N" raises the feature level
+	Level       uint32            // feature level, 0 before it was raised
 }
 
 func newTestMachine() *testMachine {
@@ -58,7 +63,7 @@ func (m *testMachine) Seal(dst []byte, items [][]byte) []byte {
 	return dst
 }
 
-func (m *testMachine) Apply(index, term uint64, entry []byte) {
+func (m *testMachine) Apply(index, term uint64, entry []byte) error {
 	m.mu.Lock()
 	gate := m.gate
 	m.mu.Unlock()
@@ -70,14 +75,39 @@ func (m *testMachine) Apply(index, term uint64, entry []byte) {
 	if index <= m.state.Index {
 		panic(fmt.Sprintf("entry %d applied after %d", index, m.state.Index))
 	}
+	if level := raisedTo(entry); m.known > 0 && level > m.known {
+		return testLevelError(level)
+	}
 	m.state.Index, m.state.Term = index, term
+	m.setLevel(raisedTo(entry))
 	for len(entry) > 0 {
 		n := binary.BigEndian.Uint32(entry)
 		m.applyItem(entry[4 : 4+n])
 		entry = entry[4+n:]
 	}
 	m.announce()
+	return nil
 }
+
+// raisedTo finds "level N" in an entry.
+func raisedTo(entry []byte) uint32 {
+	_, text, _ := bytes.Cut(entry, []byte("level "))
+	n, _ := strconv.ParseUint(string(text), 10, 32)
+	return uint32(n)
+}
+
+func (m *testMachine) setLevel(level uint32) {
+	m.state.Level = max(m.state.Level, level)
+	m.level.Store(m.state.Level)
+}
+
+// testLevelError is a levelError.
+type testLevelError uint32
+
+func (e testLevelError) Error() string      { return fmt.Sprintf("level %d is needed", uint32(e)) }
+func (e testLevelError) NeedsLevel() uint32 { return uint32(e) }
+
+func (m *testMachine) FeatureLevel() uint32 { return max(1, m.level.Load()) }
 
 func (m *testMachine) applyItem(it []byte) {
 	origin, rest := string(it[2:2+it[1]]), it[2+it[1]:]
@@ -118,7 +148,11 @@ func (m *testMachine) Restore(r io.Reader, live bool) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.known > 0 && s.Level > m.known {
+		return fmt.Errorf("restoring: %w", testLevelError(s.Level))
+	}
 	m.state, m.restores = s, append(m.restores, live)
+	m.setLevel(s.Level)
 	m.announce()
 	return nil
 }

@@ -26,6 +26,9 @@ func Open(cfg Config, m Machine) (g *Group, err error) {
 	if g.dir, err = openDataDir(cfg.DataDir, cfg.NodeID); err != nil {
 		return g, err
 	}
+	if err := g.fitsFolder(); err != nil {
+		return g, err
+	}
 	id, _ := g.dir.identity()
 	g.self = id.Server
 	// The port before raft: the configuration that a lone node founds names its address.
@@ -41,7 +44,7 @@ func Open(cfg Config, m Machine) (g *Group, err error) {
 	}
 	in, err := g.openInstance()
 	if err != nil {
-		return g, fmt.Errorf("starting raft: %w", err)
+		return g, fmt.Errorf("starting raft: %w", errors.Join(g.fsm.ahead, err))
 	}
 	g.fsm.live.Store(true)
 	g.current.Store(in)
@@ -85,7 +88,7 @@ func (g *Group) introduction() gossipMeta {
 	id, boot := g.dir.identity()
 	return gossipMeta{
 		Server: id.Server, Name: id.Name, Cluster: id.Cluster, Peer: g.peerAddr, AMQP: g.cfg.AMQPAddr, HTTP: g.cfg.HTTPAddr, Version: g.cfg.Version,
-		Boot: boot, Expect: uint64(g.expect()),
+		Boot: boot, Expect: uint64(g.expect()), LevelKnown: g.cfg.FeatureLevel, Level: g.dir.level(),
 		HasState: true, // until raft is open and says otherwise
 	}
 }

@@ -33,6 +33,9 @@ func (s *State) decoded(err error) {
 }
 
 func (s *State) applyOnChannel(ch *channel, kind CommandKind, ref Ref, payload []byte) *refusal {
+	if r := s.early(kind); r != nil {
+		return r
+	}
 	switch kind {
 	case KindPublish:
 		summary, err := s.publish.scan(ref, payload)

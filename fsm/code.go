@@ -15,4 +15,5 @@ const (
 	ResourceError           // a limit was reached
 	FrameTooLarge           // transaction or command beyond 32 MiB
 	Forced                  // the operator or the broker ends it
+	NotYet                  // of a feature level that the cluster has not reached
 )

@@ -22,6 +22,7 @@ var (
 	errKind      = errors.New("unknown kind")
 	errRef       = errors.New("a command of another channel")
 	errValue     = errors.New("a number is out of its range")
+	errEarly     = errors.New("of a feature level that the cluster has not reached")
 )
 
 const (
@@ -108,6 +109,14 @@ func NextCommand(b []byte) (command, rest []byte, ok bool) {
 	return b[:end:end], b[end:], true
 }
 
+// KindOf is the kind of an encoded command; 0 where there is none.
+func KindOf(command []byte) CommandKind {
+	if len(command) < commandHeadSize {
+		return 0
+	}
+	return CommandKind(command[lengthBytes])
+}
+
 // decodeCommandHead splits the first command off a concatenation. payload is what its decode takes, and aliases b.
 func decodeCommandHead(b []byte) (kind CommandKind, ref Ref, payload, rest []byte, err error) {
 	if len(b) < commandHeadSize {
@@ -121,7 +130,7 @@ func decodeCommandHead(b []byte) (kind CommandKind, ref Ref, payload, rest []byt
 		return 0, Ref{}, nil, b, fmt.Errorf("fsm: command head: %w", errTruncated)
 	}
 	kind = CommandKind(command[4])
-	if kind < KindOpenSession || kind > KindDeleteParameter {
+	if kind.Level() == 0 {
 		return kind, Ref{}, nil, rest, fmt.Errorf("fsm: command head: %w %d", errKind, kind)
 	}
 	ref = Ref{
@@ -367,5 +376,5 @@ func newPolicyCommand(kind CommandKind) decodable {
 	case KindDeleteParameter:
 		return new(DeleteParameter)
 	}
-	return nil
+	return newNextCommand(kind)
 }

@@ -84,6 +84,9 @@ func (k CommandKind) String() string {
 	if int(k) < len(commandNames) && commandNames[k] != "" {
 		return commandNames[k]
 	}
+	if name := nextKindName(k); name != "" {
+		return name
+	}
 	return "command kind " + strconv.Itoa(int(k))
 }
 

@@ -70,7 +70,8 @@ func (s *State) encodeObjects(dst []byte) []byte {
 	dst = encodeAll(dst, all.queues)
 	dst = encodeAll(dst, all.bindings)
 	dst = encodeAll(dst, all.channels)
-	return encodeAll(dst, all.consumers)
+	dst = encodeAll(dst, all.consumers)
+	return s.encodeNext(dst)
 }
 
 func encodeAll[T object](dst []byte, objects []T) []byte {
@@ -138,7 +139,7 @@ func (s *State) encodeHead(dst []byte) []byte {
 	for _, r := range s.remainders {
 		dst = r.encode(dst)
 	}
-	return dst
+	return s.encodeNextHead(dst)
 }
 
 func (r *remainder) encode(dst []byte) []byte {

@@ -268,9 +268,13 @@ func (r *fieldReader) reports() []DigestReport {
 	return reports
 }
 
-// CheckItem decodes an item wholly and reports the first fault. The leader calls it before it admits an item from a stream: what is in the log must decode,
+// CheckItem decodes an item wholly and reports the first fault. The leader has this checked before it admits an item from a stream: what is in the log must decode,
 // and a feature level that this program does not know would end every replica like it.
-func CheckItem(encoded []byte) error {
+func CheckItem(encoded []byte) error { return CheckItemAt(encoded, FeatureLevelMax) }
+
+// CheckItemAt is CheckItem where the state is at a feature level: what that level does not have yet is a fault too, for a server that was just replaced by an
+// older one would not decode it.
+func CheckItemAt(encoded []byte, level uint32) error {
 	kind, payload, rest, err := splitItem(encoded)
 	if err != nil {
 		return err
@@ -285,10 +289,16 @@ func CheckItem(encoded []byte) error {
 	if it.level > FeatureLevelMax {
 		return fmt.Errorf("fsm: %v %d: %w", kind, it.level, errValue)
 	}
+	if kind.level() > level {
+		return fmt.Errorf("fsm: %v: %w", kind, errEarly)
+	}
 	for n, b := 0, it.commands; len(b) > 0; n++ {
 		kind, ref, payload, rest, err := decodeCommandHead(b)
 		if err == nil {
 			err = checkCommand(kind, ref, payload)
+		}
+		if err == nil && kind.Level() > level {
+			err = fmt.Errorf("fsm: %v: %w", kind, errEarly)
 		}
 		if err != nil {
 			return fmt.Errorf("command %d of batch %d of %s, boot %d: %w", n, it.seq, it.Origin.Node, it.Origin.Boot, err)

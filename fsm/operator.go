@@ -9,7 +9,10 @@ import (
 
 // applyOperator applies a command of the node itself. Its reply carries the outcome: there is no channel to fail.
 func (s *State) applyOperator(o *origin, kind CommandKind, ref Ref, payload []byte) {
-	r := s.operate(kind, ref, payload)
+	r := s.early(kind)
+	if r == nil {
+		r = s.operate(kind, ref, payload)
+	}
 	if s.mine != o {
 		return
 	}
@@ -99,7 +102,7 @@ func (s *State) operatePolicies(kind CommandKind, ref Ref, payload []byte) *refu
 		s.decoded(c.decode(ref, payload))
 		return s.deleteParameter(&c)
 	}
-	return refuse(NotImplemented, "%v is no operator's command", kind)
+	return s.operateNext(kind, ref, payload)
 }
 
 // endSession closes one connection at an operator's word.

@@ -3,7 +3,6 @@ package fsm
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
@@ -170,6 +169,7 @@ func (s *State) restoreObjects(b []byte) error {
 	r.each(r.binding)
 	r.each(r.channel)
 	r.each(r.consumer)
+	r.next()
 	if len(r.b) > 0 {
 		r.fail(errTrailing)
 	}
@@ -200,8 +200,11 @@ func (r *restorer) head() []remainderRecord {
 	r.kind(objectHead)
 	s.nowMillis = r.int()
 	s.level = uint32(r.uint(math.MaxUint32))
-	if r.err == nil && (s.level < 1 || s.level > FeatureLevelMax) {
-		r.fail(fmt.Errorf("feature level %d, this program supports up to %d", s.level, FeatureLevelMax))
+	if s.level < 1 {
+		r.fail(errSnapshotValue)
+	}
+	if s.level > FeatureLevelMax {
+		r.fail(&LevelError{Level: s.level})
 	}
 	s.lastSerial = r.uint(math.MaxUint64)
 	s.lastDelivery = r.uint(math.MaxUint64)
@@ -218,6 +221,7 @@ func (r *restorer) head() []remainderRecord {
 		}
 		records = append(records, record)
 	})
+	r.nextHead()
 	return records
 }
 

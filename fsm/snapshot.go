@@ -74,7 +74,8 @@ func writeSection(w io.Writer, b []byte) (int, error) {
 	return w.Write(section)
 }
 
-// Restore reads a snapshot into a new State; o.Sink sees nothing of it. Damage is an error, never a panic.
+// Restore reads a snapshot into a new State; o.Sink sees nothing of it. Damage is an error, never a panic; so is a feature level that this program does not
+// know (*LevelError).
 func Restore(o Options, r io.Reader) (*State, error) {
 	head := make([]byte, len(snapshotMagic)+1)
 	if _, err := io.ReadFull(r, head); err != nil {
@@ -86,6 +87,11 @@ func Restore(o Options, r io.Reader) (*State, error) {
 	objects, err := readSections(r)
 	if err != nil {
 		return nil, err
+	}
+	if level, err := objectsLevel(objects); err != nil {
+		return nil, err
+	} else if level > FeatureLevelMax {
+		return nil, &LevelError{Level: level}
 	}
 	s := newEmpty(o)
 	if s.store, err = store.Restore(s.options.Chunks, r); err != nil {
@@ -104,7 +110,12 @@ func SnapshotLevel(head []byte) (level uint32, err error) {
 	if len(head) < objectsAt || string(head[:len(snapshotMagic)]) != snapshotMagic || head[len(snapshotMagic)] != snapshotVersion {
 		return 0, fmt.Errorf("%w: not a snapshot of a known version", ErrSnapshot)
 	}
-	r := snapshotReader{b: head[objectsAt:]}
+	return objectsLevel(head[objectsAt:])
+}
+
+// objectsLevel reads the feature level out of the objects' first bytes: the fields in front of it never change.
+func objectsLevel(objects []byte) (level uint32, err error) {
+	r := snapshotReader{b: objects}
 	r.uint(math.MaxUint64) // the index
 	r.kind(objectHead)
 	r.int() // the time

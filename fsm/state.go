@@ -30,6 +30,8 @@ type State struct {
 	lastSerial   uint64 // of virtual hosts, users, permissions, exchanges, queues, bindings, sessions, channels, consumers: one counter, never reused
 	lastDelivery uint64
 
+	next nextState // of a level that is being developed
+
 	usersInitialised bool // the first user was made; until then nothing that sessions do is checked
 
 	// Replicated objects.

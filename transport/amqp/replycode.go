@@ -80,7 +80,7 @@ func replyCodeOf(code fsm.Code) replyCode {
 		return accessRefused
 	case fsm.ResourceLocked:
 		return resourceLocked
-	case fsm.PreconditionFailed, fsm.FrameTooLarge: // the design has 406 for a command beyond the limit
+	case fsm.PreconditionFailed, fsm.NotYet, fsm.FrameTooLarge: // the design has 406 for a command beyond the limit
 		return preconditionFailed
 	case fsm.NotAllowed:
 		return notAllowed

@@ -66,6 +66,8 @@ func refused(r *broker.Refusal) *failure {
 		return notAuthorised("ACCESS_REFUSED - " + r.Text)
 	case nethttp.StatusServiceUnavailable:
 		return unavailable(r.Text)
+	case nethttp.StatusConflict:
+		return &failure{status: nethttp.StatusConflict, name: "conflict", reason: r.Text}
 	}
 	return badRequest(r.Text)
 }
@@ -80,6 +82,8 @@ func statusOf(code fsm.Code) int {
 		return nethttp.StatusUnauthorized
 	case fsm.Forced:
 		return nethttp.StatusServiceUnavailable
+	case fsm.NotYet:
+		return nethttp.StatusConflict
 	}
 	return nethttp.StatusBadRequest
 }

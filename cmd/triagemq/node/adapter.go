@@ -38,7 +38,7 @@ func (l replicatedLog) FreshSnapshot(ctx context.Context, index uint64) (broker.
 func (l replicatedLog) Members() []broker.Member {
 	var out []broker.Member
 	for _, m := range l.Group.Members() {
-		out = append(out, broker.Member{Node: m.Server, Name: m.Name, Voter: m.Voter, Peer: m.Peer, AMQP: m.AMQP, HTTP: m.HTTP, Boot: m.Boot})
+		out = append(out, broker.Member{Node: m.Server, Name: m.Name, Voter: m.Voter, Peer: m.Peer, AMQP: m.AMQP, HTTP: m.HTTP, Boot: m.Boot, Version: m.Version, FeatureLevel: m.FeatureLevel})
 	}
 	return out
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/triagemq/triagemq/broker/arena"
 	"github.com/triagemq/triagemq/broker/memory"
 	"github.com/triagemq/triagemq/cluster"
+	"github.com/triagemq/triagemq/fsm"
 	"github.com/triagemq/triagemq/transport/amqp"
 	"github.com/triagemq/triagemq/transport/http"
 	"github.com/triagemq/triagemq/transport/mux"
@@ -157,6 +158,7 @@ func (n *Node) clusterConfig() cluster.Config {
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaseTimeout = n.cfg.HeartbeatTimeout, n.cfg.ElectionTimeout, n.cfg.LeaseTimeout
 	c.DeadServerAfter = n.cfg.DeadServerAfter
 	c.LogWriteBound, c.LogStore = n.cfg.LogWriteBound, cluster.LogKind(n.cfg.LogStore)
+	c.FeatureLevel = fsm.FeatureLevelMax
 	c.Logger, c.Fatal = n.log.Named("cluster"), n.fatal
 	return c
 }

@@ -18,9 +18,9 @@ import (
 //	request: uint8 kind, uint32 milliseconds that the caller is willing to wait, uint32 length, bytes
 //	answer:  uint8 status, uint32 length, bytes (of the answer, or of the error's text)
 const (
-	callMachine   byte = 1 // to Machine.Answer
-	callReadIndex byte = 2 // to the leader: its read index, uint64
-	// 3 is the failover's.
+	callMachine    byte = 1 // to Machine.Answer
+	callReadIndex  byte = 2 // to the leader: its read index, uint64
+	callLeaderGone byte = 3 // see question
 	callAdminister byte = 4 // to the leader: an administration, answered by an administered, both JSON
 
 	callOK       byte = 0
@@ -172,6 +172,8 @@ func (g *Group) serve(ctx context.Context, from string, kind byte, request []byt
 		answer, err = g.serveReadIndex()
 	case callAdminister:
 		answer, err = g.serveAdminister(ctx, from, request)
+	case callLeaderGone:
+		answer, err = g.serveQuestion(ctx, request)
 	default:
 		err = fmt.Errorf("unknown kind of call %d", kind)
 	}

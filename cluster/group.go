@@ -55,14 +55,19 @@ type Group struct {
 	self     string // raft server id
 	peerAddr string // as others dial it
 
-	dir     *dataDir
-	port    *mux.Port
-	stores  *stores
-	gossip  *membership
-	fsm     *machineFSM
-	calls   callPool
-	posts   outboxes
-	reads   readRounds
+	dir    *dataDir
+	port   *mux.Port
+	stores *stores
+	gossip *membership
+	fsm    *machineFSM
+	calls  callPool
+	posts  outboxes
+	reads  readRounds
+
+	failovers   failovers
+	incarnation uint64      // of this process, drawn at random; see testimony
+	suspects    chan string // servers whose last connection has ended
+
 	buffers sync.Pool // of *[]byte, for items that came over the network
 
 	current    atomic.Pointer[instance]

@@ -16,8 +16,9 @@ import (
 
 // instance is a running raft with its transport. A Group replaces it, on the same stores, when a snapshot contradicts the log.
 type instance struct {
-	raft  *raft.Raft
-	layer *streamLayer
+	raft      *raft.Raft
+	layer     *streamLayer
+	transport *guard.Transport
 
 	// Raft never answers some futures when it is shut down with them in its channels. Whoever waits for one holds use for reading.
 	use    sync.RWMutex
@@ -41,6 +42,7 @@ func (g *Group) openInstance() (*instance, error) {
 			return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term
 		},
 	})
+	in.transport = transport
 	conf, err := g.raftConfig()
 	if err == nil {
 		err = g.bootstrapAlone(conf, transport)
@@ -252,17 +254,20 @@ type streamLayer struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 
-	mu    sync.Mutex // guards conns
+	mu    sync.Mutex // guards what follows
 	conns map[*layerConn]struct{}
+	from  map[string]int // accepted ones, by the server that dialled
+	fewer chan struct{}  // closed, and replaced, when one of them has ended
 }
 
 type layerConn struct {
 	net.Conn
 	layer *streamLayer
+	from  string // the server that dialled; "" where this node did
 }
 
 func newStreamLayer(g *Group, l *mux.Listener) *streamLayer {
-	s := &streamLayer{g: g, listener: l, conns: map[*layerConn]struct{}{}}
+	s := &streamLayer{g: g, listener: l, conns: map[*layerConn]struct{}{}, from: map[string]int{}, fewer: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -275,7 +280,7 @@ func (s *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (n
 	if err != nil {
 		return nil, err
 	}
-	return s.keep(c)
+	return s.keep(c, "")
 }
 
 // dialBound keeps an attempt to reach a silent host shorter than raft's patience for a response.
@@ -291,11 +296,11 @@ func (s *streamLayer) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.keep(c)
+	return s.keep(c, c.Peer.Server)
 }
 
-func (s *streamLayer) keep(c net.Conn) (net.Conn, error) {
-	lc := &layerConn{Conn: c, layer: s}
+func (s *streamLayer) keep(c net.Conn, from string) (net.Conn, error) {
+	lc := &layerConn{Conn: c, layer: s, from: from}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
@@ -303,7 +308,36 @@ func (s *streamLayer) keep(c net.Conn) (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	s.conns[lc] = struct{}{}
+	if from != "" {
+		s.from[from]++
+	}
 	return lc, nil
+}
+
+// accepted is how many connections that a server dialled are open. One counts until everything that came over it has been dealt with.
+func (s *streamLayer) accepted(server string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from[server]
+}
+
+// awaitNone waits until none is open; false when some still are after the bound.
+func (s *streamLayer) awaitNone(ctx context.Context, server string, bound time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	for {
+		s.mu.Lock()
+		open, fewer := s.from[server], s.fewer
+		s.mu.Unlock()
+		if open == 0 {
+			return true
+		}
+		select {
+		case <-fewer:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // Close is net.Listener; it closes every connection too.
@@ -311,7 +345,7 @@ func (s *streamLayer) Close() error {
 	s.mu.Lock()
 	s.cancel()
 	conns := s.conns
-	s.conns = map[*layerConn]struct{}{}
+	s.conns, s.from = map[*layerConn]struct{}{}, map[string]int{}
 	s.mu.Unlock()
 	for c := range conns {
 		c.Conn.Close()
@@ -326,10 +360,30 @@ func (s *streamLayer) Close() error {
 func (s *streamLayer) Addr() net.Addr { return peerAddr(s.g.peerAddr) }
 
 func (c *layerConn) Close() error {
-	c.layer.mu.Lock()
-	delete(c.layer.conns, c)
-	c.layer.mu.Unlock()
+	if c.layer.forget(c) {
+		c.layer.g.suspect(c.from)
+	}
 	return c.Conn.Close()
+}
+
+// forget reports whether the connection was the last one that its server had dialled.
+func (s *streamLayer) forget(c *layerConn) (last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, kept := s.conns[c]; !kept {
+		return false
+	}
+	delete(s.conns, c)
+	if c.from == "" {
+		return false
+	}
+	if s.from[c.from]--; s.from[c.from] == 0 {
+		delete(s.from, c.from)
+		last = true
+	}
+	close(s.fewer)
+	s.fewer = make(chan struct{})
+	return last
 }
 
 type peerAddr string

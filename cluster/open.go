@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 
 	"github.com/hashicorp/raft"
 
@@ -60,6 +62,8 @@ func newGroup(cfg Config, m Machine) *Group {
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.posts.of = map[string]*outbox{}
 	g.calls.idle = map[string][]*mux.Conn{}
+	g.suspects, g.incarnation = make(chan string, 64), 1+rand.Uint64N(math.MaxUint64)
+	g.failovers.incarnations, g.failovers.convictions = map[string]uint64{}, convictions{}
 	g.fsm = &machineFSM{machine: m, fatal: g.fatal, ctx: g.ctx, usage: logUsage{
 		threshold: cfg.SnapshotBytes, trailingBytes: cfg.TrailingBytes, trailingTime: cfg.TrailingTime, due: make(chan struct{}, 1),
 	}}
@@ -116,7 +120,7 @@ func (g *Group) start() error {
 		return err
 	}
 	for _, run := range []func(){
-		g.watchLeadership, g.watchConflicts, g.watchGossip, g.watchStanding, g.takeSnapshots,
+		g.watchLeadership, g.watchLeader, g.watchConflicts, g.watchGossip, g.watchStanding, g.takeSnapshots,
 		func() { g.acceptStreams(streams) },
 		func() { g.acceptCalls(calls) },
 		func() { g.acceptPosts(posts) },

@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"os"
+	"sync/atomic"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// shortcuts counts elections that began because the leader's process was found gone.
+func shortcuts(c *testCluster) *atomic.Int32 {
+	var n atomic.Int32
+	for _, x := range c.nodes {
+		x.cfg.Logger = hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: x.name, Level: logLevel(), Output: os.Stderr})
+		x.cfg.Logger.(hclog.InterceptLogger).RegisterSink(hclog.NewSinkAdapter(&hclog.LoggerOptions{
+			Level: hclog.Info, Output: lineCounter{"standing for election at once", &n},
+		}))
+	}
+	return &n
+}
+
+// TestSuccessionOfAProcessThatEnded closes the leader, port and all, again and again. Each time another node stands for election once, in the next term, and
+// nothing that was sent is missing.
+func TestSuccessionOfAProcessThatEnded(t *testing.T) {
+	for _, size := range []int{3, 5} {
+		c := newCluster(t, size, nil)
+		stood := shortcuts(c)
+		c.start()
+		var sent []string
+		number := map[*testNode]uint64{}
+		for round := int32(1); round <= 3; round++ {
+			leader := c.leader()
+			before, _ := leader.group.Leadership()
+			number[leader]++
+			sent = append(sent, leader.send(leader.stream(), number[leader], number[leader])...)
+			for _, x := range c.nodes {
+				x.applied(sent...)
+			}
+			leader.stop()
+			next := c.leader()
+			after, _ := next.group.Leadership()
+			if after.Term != before.Term+1 || stood.Load() != round {
+				t.Errorf("%d nodes, round %d: term %d after %d, %d elections by agreement so far", size, round, after.Term, before.Term, stood.Load())
+			}
+			leader.start()
+			leader.applied(sent...)
+		}
+	}
+}
+
+// TestBrokenConnectionsDeposeNobody breaks all connections that the leader has to a follower, which is all that a follower sees of some faults.
+func TestBrokenConnectionsDeposeNobody(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	stood := shortcuts(c)
+	c.start()
+	leader, follower := c.leader(), c.follower()
+	before, _ := leader.group.Leadership()
+	for n := uint64(1); n <= 5; n++ {
+		layer := follower.group.instance().layer
+		layer.mu.Lock()
+		for lc := range layer.conns {
+			if lc.from == leader.group.Self() {
+				lc.Conn.Close()
+			}
+		}
+		layer.mu.Unlock()
+		eventually(t, "the suspicion is looked at", func() bool { return layer.accepted(leader.group.Self()) > 0 })
+		follower.applied(leader.send(leader.stream(), n, n)...)
+	}
+	if after, _ := leader.group.Leadership(); after != before || stood.Load() != 0 {
+		t.Errorf("leadership %+v became %+v, %d elections by agreement", before, after, stood.Load())
+	}
+}
+
+// TestTwoNodesHaveNoShortcut: one of two is no majority.
+func TestTwoNodesHaveNoShortcut(t *testing.T) {
+	c := newCluster(t, 2, nil)
+	stood := shortcuts(c)
+	c.start()
+	leader, follower := c.leader(), c.follower()
+	was, _ := leader.group.Leadership()
+	leader.stop()
+	awaitLeadership(t, follower.group, func(l Leadership) bool { return l.Server == "" })
+	if stood.Load() != 0 {
+		t.Error("the one that is left stood for election")
+	}
+	leader.start()
+	if l, _ := c.leader().group.Leadership(); l.Term <= was.Term {
+		t.Errorf("term %d after %d", l.Term, was.Term)
+	}
+}
+
+// TestAskedAboutAHealthyLeader: whatever a node is asked, it agrees to nothing that it does not see.
+func TestAskedAboutAHealthyLeader(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	stood := shortcuts(c)
+	c.start()
+	leader, follower := c.leader(), c.follower()
+	l, _ := leader.group.Leadership()
+	for _, q := range []question{
+		{askLeader, l.Term, leader.group.Self()}, {askLeader, l.Term + 1, leader.group.Self()}, {askLeader, l.Term, "nobody"},
+		{askLeader, l.Term, follower.group.Self()}, {askOrigin, 0, leader.group.Self()}, {askOrigin, 0, "nobody"}, {askPresence, l.Term + 1, ""},
+	} {
+		for _, x := range []*testNode{leader, follower} {
+			asker := c.nodes[0]
+			if x == asker {
+				asker = c.nodes[1]
+			}
+			a, err := asker.group.ask(t.Context(), x.group.Self(), q)
+			if err != nil || a.yes || a.incarnation != x.group.incarnation {
+				t.Errorf("%s asked %+v: %+v, %v", x.name, q, a, err)
+			}
+		}
+	}
+	if a, err := follower.group.ask(t.Context(), leader.group.Self(), question{askPresence, l.Term, ""}); err != nil || !a.yes {
+		t.Errorf("the leader denies its term: %+v, %v", a, err)
+	}
+	if after, _ := leader.group.Leadership(); after != l || stood.Load() != 0 {
+		t.Errorf("leadership %+v became %+v", l, after)
+	}
+}

@@ -20,7 +20,7 @@ const (
 )
 
 // duties is what a leader does in one term: the clock, Ticks, closing the origins of nodes that are gone, comparing replicas. One goroutine between Lead and
-// Follow does it; Seal and Apply tell it what they see.
+// Follow does it, beside those that look after nodes whose streams broke, which it joins; Seal and Apply tell it what they see.
 type duties struct {
 	node  *Node
 	term  uint64
@@ -28,20 +28,20 @@ type duties struct {
 	stop  context.CancelFunc
 	done  chan struct{}
 	wake  chan struct{} // capacity 1
+	lost  chan string   // nodes to be looked at; capacity lostMax
 	ctx   context.Context
 
 	armedMillis atomic.Int64 // state time at which the goroutine looks at deadlines next; the end of time while a Tick is under way
 
 	changes changes
-	// The goroutine's own.
 	silence silence
-	mark    marking
+	mark    marking // the goroutine's own
 }
 
 // Lead is called once this node leads term and has applied everything before it, and returns before any item is admitted.
 func (n *Node) Lead(term uint64) {
 	ctx, stop := context.WithCancel(context.Background())
-	d := &duties{node: n, term: term, ctx: ctx, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	d := &duties{node: n, term: term, ctx: ctx, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1), lost: make(chan string, lostMax)}
 	d.clock = newLeaderClock(n.startMillis(ctx))
 	d.armedMillis.Store(math.MaxInt64)
 	d.changes.dirty = true // what the predecessor wrote may lack its Mark
@@ -149,6 +149,9 @@ func (d *duties) run() {
 	case <-d.ctx.Done():
 		return
 	}
+	var looks sync.WaitGroup
+	defer looks.Wait()
+	looks.Go(d.lookAfterLost)
 	d.silence.since = time.Now()
 	next := time.Now()
 	for {

@@ -27,6 +27,9 @@ type Log interface {
 	Members() []Member
 	// LastHeard is when this node, leading, last had a sign of life of another; zero if never in this term.
 	LastHeard(node string) time.Time
+	// Gone reports whether, from the call on, a majority of the voters finds that the process of a node has ended: its host says that nothing listens there.
+	// Silence is no proof. It takes a few milliseconds, and as long as ctx where hosts are silent.
+	Gone(ctx context.Context, node string) bool
 	// NextBoot draws a boot number, fsynced.
 	NextBoot() (uint64, error)
 	// CommitIndex is the highest index known to be committed of an entry that Apply takes (see ReadIndex).

@@ -38,6 +38,7 @@ type memCluster struct {
 	term    uint64
 	streams []*memStream
 	boots   map[string]uint64
+	gone    map[string]bool // nodes whose hosts say that nothing listens there
 	kick    chan struct{}
 	stalled atomic.Bool // the leader commits nothing
 
@@ -118,7 +119,7 @@ type memStream struct {
 }
 
 func newMemCluster(t testing.TB, n int, cfg func(i int) Config) *memCluster {
-	c := &memCluster{t: t, cfg: cfg, leader: -1, boots: map[string]uint64{}, kick: make(chan struct{}, 1), highest: map[string]uint64{}}
+	c := &memCluster{t: t, cfg: cfg, leader: -1, boots: map[string]uint64{}, gone: map[string]bool{}, kick: make(chan struct{}, 1), highest: map[string]uint64{}}
 	for i := range n {
 		c.nodes = append(c.nodes, nil)
 		c.start(i)
@@ -617,6 +618,12 @@ func (m *memNode) LastHeard(node string) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+func (m *memNode) Gone(_ context.Context, node string) bool {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	return m.c.gone[node]
 }
 
 func (m *memNode) NextBoot() (uint64, error) {

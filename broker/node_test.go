@@ -337,6 +337,62 @@ func TestNodeDown(t *testing.T) {
 	})
 }
 
+// TestNodeGone: what a majority finds gone is closed at once, and its consumers' messages go to others; what nobody finds gone is left alone.
+func TestNodeGone(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, c *memCluster) {
+		session(t, c.nodes[2].node)
+		session(t, c.nodes[1].node)
+		leader := c.nodes[0].node
+		open := func() (n int) {
+			for _, o := range origins(leader) {
+				if o.Open {
+					n++
+				}
+			}
+			return n
+		}
+		c.step.Lock()
+		c.nodes[2].setUp(false)
+		c.nodes[2].cancel()
+		c.step.Unlock()
+		<-c.nodes[2].done
+		leader.Lost(c.nodes[2].id)
+		time.Sleep(2 * time.Second)
+		if open() != 3 {
+			t.Error("closed although nobody found it gone")
+		}
+		c.mu.Lock()
+		c.gone[c.nodes[2].id], c.gone[c.nodes[1].id] = true, true // of node 2 the leader hears
+		c.mu.Unlock()
+		leader.Lost(c.nodes[1].id)
+		leader.Lost(c.nodes[2].id)
+		time.Sleep(time.Second) // a look may be under way, between two tries
+		if open() != 2 || len(leader.Sessions()) != 1 {
+			t.Errorf("%d origins open, sessions %v", open(), leader.Sessions())
+		}
+	})
+}
+
+// TestNodeGoneBeforeTheTerm: a new leader looks after all that its predecessors left open, the one before it above all.
+func TestNodeGoneBeforeTheTerm(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, c *memCluster) {
+		session(t, c.nodes[0].node)
+		c.step.Lock()
+		c.mu.Lock()
+		c.gone[c.nodes[0].id] = true
+		c.mu.Unlock()
+		c.crash(0)
+		c.elect(1, 0)
+		c.step.Unlock()
+		time.Sleep(100 * time.Millisecond)
+		for _, o := range origins(c.nodes[1].node) {
+			if o.Node == c.nodes[0].id && o.Open {
+				t.Error("the origin of the leader that died is open")
+			}
+		}
+	})
+}
+
 func origins(n *Node) (out []fsm.OriginInfo) {
 	n.View(func(s *fsm.State) { out = s.Origins() })
 	return out

@@ -191,6 +191,53 @@ func (in *instance) follows(c charge) bool {
 	return term == c.term && !leads && (leader == c.leader || leader == "")
 }
 
+// Gone reports whether a majority of the voters, this node among them, finds by looking, from the call on, that the process of a server has ended: its host
+// refuses, nothing listens at its peer port. A node whose stream to this leader is open is not gone. ctx bounds the wait for hosts that are silent.
+func (g *Group) Gone(ctx context.Context, server string) bool {
+	if server == g.self || g.streams(server) || g.look(ctx, server) != sightGone {
+		return false
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	voters, yes, open := g.voters(), 0, 0
+	answers := make(chan bool, len(voters))
+	for _, v := range voters {
+		switch v {
+		case g.self:
+			yes++
+		case server: // counts, and gives no answer
+		default:
+			open++
+			go func() {
+				t, err := g.ask(ctx, v, question{what: askOrigin, server: server})
+				answers <- err == nil && t.yes
+			}()
+		}
+	}
+	for ; open > 0; open-- { // all are joined
+		if <-answers {
+			yes++
+		}
+		if 2*yes > len(voters) {
+			cancel()
+		}
+	}
+	return 2*yes > len(voters) && !g.streams(server)
+}
+
+// streams tells whether this node leads and has an open stream from a server.
+func (g *Group) streams(server string) bool {
+	g.mu.Lock()
+	r := g.reign
+	g.mu.Unlock()
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.intakes[server] != nil
+}
+
 // voters are the ids of the latest configuration's.
 func (g *Group) voters() (ids []string) {
 	for _, s := range g.configuration() {

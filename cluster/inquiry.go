@@ -32,7 +32,7 @@ const (
 )
 
 // answerGrace is how long an inquiry that has its majority waits for the others, one of which may have the better log.
-const answerGrace = 25 * time.Millisecond
+const answerGrace = 50 * time.Millisecond
 
 // run asks. The accused counts among those of whom a majority is needed, and gives no answer: of two voters both would be needed, so that a cluster of two
 // has no shortcut, as raft has no majority there.

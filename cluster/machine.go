@@ -29,6 +29,8 @@ type Machine interface {
 	// Beacon is a small payload (at most 4 KiB) that keep-alives carry between an origin and the leader, both ways; Heard takes the other side's.
 	Beacon() []byte
 	Heard(node string, beacon []byte)
+	// Lost tells a leader that the stream of another node broke, which may mean that its process has ended: see Group.Gone. It must not block.
+	Lost(node string)
 	// Answer serves a Call from another node.
 	Answer(ctx context.Context, from string, request []byte) ([]byte, error)
 	// Posted takes a datagram that another node posted. It must be quick: the node's next ones wait behind it. datagram is valid during the call only.

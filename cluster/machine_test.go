@@ -21,6 +21,7 @@ type testMachine struct {
 	state    testState
 	reigns   []uint64 // Lead adds the term, Follow a zero
 	heard    map[string]int
+	lost     []string
 	restores []bool // live
 	gate     chan struct{}
 	follow   func()            // called by Follow; nil: nothing
@@ -187,6 +188,13 @@ func (m *testMachine) Heard(node string, beacon []byte) {
 		m.heard[node]++
 		m.announce()
 	}
+}
+
+func (m *testMachine) Lost(node string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lost = append(m.lost, node)
+	m.announce()
 }
 
 func (m *testMachine) Answer(_ context.Context, from string, request []byte) ([]byte, error) {

@@ -1,12 +1,16 @@
 package cluster
 
 import (
+	"context"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
 // shortcuts counts elections that began because the leader's process was found gone.
@@ -154,4 +158,64 @@ func TestGone(t *testing.T) {
 	if leader.group.Gone(t.Context(), server) {
 		t.Error("found gone by one of three")
 	}
+}
+
+// TestTransferDoesNotWaitForOneThatHangs: while nothing is sent all followers look alike to raft. One that takes nothing any more must not be chosen, nor waited
+// for at the end.
+func TestTransferDoesNotWaitForOneThatHangs(t *testing.T) {
+	c := newCluster(t, 3, func(cfg *Config) { cfg.HeartbeatTimeout, cfg.ElectionTimeout = 3*time.Second, 3*time.Second }).start()
+	leader := c.leader()
+	var hung, other *testNode
+	for _, x := range c.nodes { // raft takes the first of equals
+		switch {
+		case x == leader:
+		case hung == nil:
+			hung = x
+		default:
+			other = x
+		}
+	}
+	release := hung.hang(t)
+	defer release()
+	begin := time.Now()
+	if err := leader.group.TransferLeadership(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if next := awaitLeadership(t, other.group, func(l Leadership) bool { return l.Self }); next.Server != other.group.Self() {
+		t.Errorf("handed over to %s", next.Server)
+	}
+	leader.stop()
+	if took := time.Since(begin); took > 8*time.Second { // raft's own patience is 10 s, twice
+		t.Errorf("the leader was gone after %v", took)
+	}
+}
+
+// hang keeps a node's raft from taking requests until release is called: its connections are there, and nothing answers.
+func (x *testNode) hang(t *testing.T) (release func()) {
+	in := x.group.instance()
+	seen := make(chan raft.Observation)
+	observer := raft.NewObserver(seen, true, nil) // raft waits until each observation is taken
+	in.raft.RegisterObserver(observer)
+	ctx, cancel := context.WithCancel(t.Context())
+	var injected sync.WaitGroup
+	injected.Go(func() { _ = in.transport.InjectTimeoutNow(ctx) })
+	eventually(t, "raft hangs", func() bool { _, id := in.raft.LeaderWithID(); return id == "" })
+	return sync.OnceFunc(func() {
+		cancel()
+		injected.Wait()
+		over := make(chan struct{})
+		var drained sync.WaitGroup
+		drained.Go(func() {
+			for {
+				select {
+				case <-seen:
+				case <-over:
+					return
+				}
+			}
+		})
+		in.raft.DeregisterObserver(observer)
+		close(over)
+		drained.Wait()
+	})
 }

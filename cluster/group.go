@@ -174,10 +174,10 @@ func (g *Group) CommitIndex() uint64 { return g.lastCommand(g.instance().raft.Co
 // AppliedIndex is the index of the last command that the Machine has applied.
 func (g *Group) AppliedIndex() uint64 { return g.fsm.applied.Load() }
 
-// TransferLeadership hands leadership to another voter and waits, at most about an election time-out; nil if this node does not lead. Streams to this node end
-// first. After an error this node leads on.
+// TransferLeadership hands leadership to the voter that is the readiest to take it and waits, at most about two election time-outs; nil if this node does not
+// lead. Streams to this node end first. After an error this node leads on.
 func (g *Group) TransferLeadership(ctx context.Context) error {
-	return g.handOver(ctx, func(r *raft.Raft) raft.Future { return r.LeadershipTransfer() })
+	return g.handOver(ctx, g.transferToReadiest)
 }
 
 func (g *Group) handOver(ctx context.Context, begin func(*raft.Raft) raft.Future) error {

@@ -149,15 +149,6 @@ func actors(t *rapid.T, voters []string, leader string, world map[string]testimo
 	return act
 }
 
-func without(all []string, one string) (rest []string) {
-	for _, x := range all {
-		if x != one {
-			rest = append(rest, x)
-		}
-	}
-	return rest
-}
-
 // TestConvictions: a process that is found gone in term after term is alive, and is left alone for longer and longer; one that was restarted has no record.
 func TestConvictions(t *testing.T) {
 	c, now := convictions{}, time.Unix(1000, 0)

@@ -111,7 +111,9 @@ func (in *instance) close() error {
 		return nil
 	}
 	in.closed = true
-	return in.raft.Shutdown().Error() // closes the transport too
+	f := in.raft.Shutdown()
+	in.layer.hangUp() // raft waits for its replication, and that for an answer of a server that may hang
+	return f.Error()  // closes the transport too
 }
 
 // await waits for a future that raft might leave unanswered at its shutdown.
@@ -254,10 +256,11 @@ type streamLayer struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 
-	mu    sync.Mutex // guards what follows
-	conns map[*layerConn]struct{}
-	from  map[string]int // accepted ones, by the server that dialled
-	fewer chan struct{}  // closed, and replaced, when one of them has ended
+	mu     sync.Mutex // guards what follows
+	conns  map[*layerConn]struct{}
+	closed bool
+	from   map[string]int // accepted ones, by the server that dialled
+	fewer  chan struct{}  // closed, and replaced, when one of them has ended
 }
 
 type layerConn struct {
@@ -303,7 +306,7 @@ func (s *streamLayer) keep(c net.Conn, from string) (net.Conn, error) {
 	lc := &layerConn{Conn: c, layer: s, from: from}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
+	if s.closed || from == "" && s.ctx.Err() != nil {
 		c.Close()
 		return nil, net.ErrClosed
 	}
@@ -340,10 +343,27 @@ func (s *streamLayer) awaitNone(ctx context.Context, server string, bound time.D
 	}
 }
 
+// hangUp breaks what this node has dialled, and keeps it from dialling more.
+func (s *streamLayer) hangUp() {
+	s.mu.Lock()
+	s.cancel()
+	var dialled []*layerConn
+	for c := range s.conns {
+		if c.from == "" {
+			dialled = append(dialled, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range dialled {
+		c.Conn.Close() // raft gives it back by itself, to Close
+	}
+}
+
 // Close is net.Listener; it closes every connection too.
 func (s *streamLayer) Close() error {
 	s.mu.Lock()
 	s.cancel()
+	s.closed = true
 	conns := s.conns
 	s.conns, s.from = map[*layerConn]struct{}{}, map[string]int{}
 	s.mu.Unlock()

@@ -57,6 +57,8 @@ func (l *memoryLog) FreshSnapshot(context.Context, uint64) (broker.LogSnapshot, 
 }
 func (l *memoryLog) TransferLeadership(context.Context) error { return nil }
 
+func (*memoryLog) Gone(context.Context, string) bool { return false }
+
 func (l *memoryLog) NextBoot() (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

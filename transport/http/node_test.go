@@ -75,8 +75,9 @@ func (l *soleLog) Post(context.Context, string, []byte) error {
 func (l *soleLog) Members() []broker.Member {
 	return []broker.Member{{Node: "n1-x", Name: "n1", Voter: true, AMQP: "127.0.0.1:5672", HTTP: "127.0.0.1:15672", Peer: "127.0.0.1:7672"}}
 }
-func (l *soleLog) LastHeard(string) time.Time { return time.Now() }
-func (l *soleLog) NextBoot() (uint64, error)  { return 1, nil }
+func (*soleLog) Gone(context.Context, string) bool { return false }
+func (l *soleLog) LastHeard(string) time.Time      { return time.Now() }
+func (l *soleLog) NextBoot() (uint64, error)       { return 1, nil }
 func (l *soleLog) FreshSnapshot(context.Context, uint64) (broker.LogSnapshot, error) {
 	frozen, err := l.node.Freeze()
 	if err != nil {

@@ -19,7 +19,7 @@ type Server struct {
 	log     hclog.Logger
 	metrics metrics
 
-	doors   []net.Listener
+	doors   []*door
 	stop    context.Context // ends when Close begins: nothing new starts
 	stopNow context.CancelFunc
 	joined  sync.WaitGroup
@@ -27,6 +27,13 @@ type Server struct {
 	mu          sync.Mutex // guards what follows
 	connections map[*connection]struct{}
 	handshakes  map[string]int // by IP address
+}
+
+// door is an address that clients come to.
+type door struct {
+	net.Listener
+	secrets *tls.Config // nil: no TLS
+	serving bool
 }
 
 // New returns a server that does nothing yet. The configuration has been validated.
@@ -42,26 +49,36 @@ func New(config Config, b Broker) *Server {
 	return s
 }
 
-// Open binds addr ("127.0.0.1:5672") at once and accepts. A client is served once the node accepts clients; until then its
-// socket waits, at most the handshake time-out, and is then closed without a word: every client library dials again.
+// Open is Bind and Serve of a door without TLS ("127.0.0.1:5672").
 func (s *Server) Open(addr string) error {
-	return s.open(addr, nil)
+	if err := s.Bind(addr, nil); err != nil {
+		return err
+	}
+	s.Serve()
+	return nil
 }
 
-// OpenTLS is Open for amqps: every client has to make a TLS handshake as secrets say, within the handshake time-out. A server
-// may have both doors. secrets must not be changed afterwards.
-func (s *Server) OpenTLS(addr string, secrets *tls.Config) error {
-	return s.open(addr, secrets)
-}
-
-func (s *Server) open(addr string, secrets *tls.Config) error {
-	door, err := net.Listen("tcp", addr)
+// Bind takes an address, so that a node finds out that it is taken before it does anything else; connections wait in the
+// kernel until Serve. With secrets every client has to make a TLS handshake as they say, within the handshake time-out; they
+// must not be changed afterwards. A server may have several doors. One goroutine calls Bind and Serve.
+func (s *Server) Bind(addr string, secrets *tls.Config) error {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("amqp: %w", err)
 	}
-	s.doors = append(s.doors, door)
-	s.joined.Go(func() { s.accept(door, secrets) })
+	s.doors = append(s.doors, &door{Listener: l, secrets: secrets})
 	return nil
+}
+
+// Serve begins to accept at the doors that are bound. A client is served once the node accepts clients; until then its socket
+// waits, at most the handshake time-out, and is then closed without a word: every client library dials again.
+func (s *Server) Serve() {
+	for _, d := range s.doors {
+		if !d.serving {
+			d.serving = true
+			s.joined.Go(func() { s.accept(d, d.secrets) })
+		}
+	}
 }
 
 // Addr is where the server listens: the door that was opened first.

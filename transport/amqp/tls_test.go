@@ -76,7 +76,7 @@ func (a *authority) server() *tls.Config {
 func serveTLS(t testing.TB, b Broker, config Config, secrets *tls.Config) *Server {
 	t.Helper()
 	s := New(config, b)
-	if err := s.OpenTLS("127.0.0.1:0", secrets); err != nil {
+	if err := openTLS(s, secrets); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -91,7 +91,7 @@ func serveTLS(t testing.TB, b Broker, config Config, secrets *tls.Config) *Serve
 func TestTLS(t *testing.T) {
 	a := newAuthority(t)
 	s := serve(t, ForNode(newNode(t)), testConfig())
-	if err := s.OpenTLS("127.0.0.1:0", a.server()); err != nil {
+	if err := openTLS(s, a.server()); err != nil {
 		t.Fatal(err)
 	}
 	openChannel(t, connect(t, s))
@@ -257,4 +257,10 @@ func TestTLSServerCloses(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "the end", func() bool { return len(s.live()) == 0 })
+}
+
+func openTLS(s *Server, secrets *tls.Config) error {
+	err := s.Bind("127.0.0.1:0", secrets)
+	s.Serve()
+	return err
 }

@@ -65,6 +65,16 @@ func Open(cfg Config) (n *Node, err error) {
 		n.http = nil
 		return n, fmt.Errorf("--http-addr: %w", err)
 	}
+	// The addresses for clients are taken, and nobody served: a node that cannot have them ends before it has touched its data.
+	n.amqp = amqp.New(n.amqpConfig(), amqp.ForNode(n.broker))
+	if err = n.amqp.Bind(cfg.AMQPAddr, nil); err != nil {
+		return n, fmt.Errorf("--amqp-addr: %w", err)
+	}
+	if secrets != nil {
+		if err = n.amqp.Bind(cfg.AMQPSAddr, secrets); err != nil {
+			return n, fmt.Errorf("--amqps-addr: %w", err)
+		}
+	}
 	// 3. The log: data folder, peer port, gossip, raft. From here on entries are applied.
 	if n.group, err = cluster.Open(n.clusterConfig(), machine{n.broker}); err != nil {
 		return n, err
@@ -78,17 +88,8 @@ func Open(cfg Config) (n *Node, err error) {
 		}
 	})
 	n.runs.Go(func() { cfg.watchTrust(ctx, n.trust, n.log.Named("trust")) })
-	// 5. The doors for clients.
-	n.amqp = amqp.New(n.amqpConfig(), amqp.ForNode(n.broker))
-	if err = n.amqp.Open(cfg.AMQPAddr); err != nil {
-		n.amqp = nil
-		return n, fmt.Errorf("--amqp-addr: %w", err)
-	}
-	if secrets != nil {
-		if err = n.amqp.OpenTLS(cfg.AMQPSAddr, secrets); err != nil {
-			return n, fmt.Errorf("--amqps-addr: %w", err)
-		}
-	}
+	// 5. Clients.
+	n.amqp.Serve()
 	n.log.Info("started", "amqp", cfg.AMQPAddr, "amqps", cfg.AMQPSAddr, "http", cfg.HTTPAddr, "node", n.group.Self())
 	return n, nil
 }

@@ -1,7 +1,8 @@
 // Command triagemq-bench measures a three-node cluster on this machine: throughput and CPU per message, latency at a fixed rate and of lone messages,
-// and what a large backlog costs in memory and restart time.
+// what a large backlog costs in memory and restart time,
+// and how long clients notice the end of the leader.
 //
-//	triagemq-bench throughput|rate|lone|backlog [flags]
+//	triagemq-bench throughput|rate|lone|backlog|failover [flags]
 //
 // It starts nodes of its own on free ports with a temporary folder, through the same processes as production. Client and nodes share the machine, so
 // compare ratios within one run, not absolute figures across machines.
@@ -33,6 +34,9 @@ type options struct {
 	bodyBytes  int
 	rate       int
 	messages   int
+	kills      int
+	terms      int
+	verbose    bool
 }
 
 func main() {
@@ -46,7 +50,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	workloads := map[string]func(context.Context, *harness.Cluster, options) error{"throughput": throughput, "rate": fixedRate, "lone": lone, "backlog": backlog}
+	workloads := map[string]func(context.Context, *harness.Cluster, options) error{"throughput": throughput, "rate": fixedRate, "lone": lone, "backlog": backlog, "failover": failover}
 	var o options
 	fs := flag.NewFlagSet("triagemq-bench", flag.ContinueOnError)
 	fs.StringVar(&o.binary, "binary", "bin/triagemq", "the triagemq `binary`")
@@ -57,10 +61,13 @@ func run(ctx context.Context, args []string) error {
 	fs.IntVar(&o.consumers, "consumers", 4, "`number` of consumers, spread over the nodes")
 	fs.IntVar(&o.window, "window", 256, "unconfirmed publishes per publisher, and prefetch per consumer")
 	fs.IntVar(&o.bodyBytes, "body", 1024, "body `bytes`")
-	fs.IntVar(&o.rate, "rate", 3000, "rate: messages per second in all")
+	fs.IntVar(&o.rate, "rate", 3000, "rate, failover: messages per second in all")
 	fs.IntVar(&o.messages, "messages", 1_000_000, "backlog: `number` of messages")
+	fs.IntVar(&o.kills, "kills", 50, "failover: how `often` the leader gets SIGKILL")
+	fs.IntVar(&o.terms, "terms", 50, "failover: how `often` it gets SIGTERM")
+	fs.BoolVar(&o.verbose, "verbose", false, "failover: a line for each")
 	fs.Usage = func() {
-		fmt.Fprintln(fs.Output(), "Usage: triagemq-bench throughput|rate|lone|backlog [flags]")
+		fmt.Fprintln(fs.Output(), "Usage: triagemq-bench throughput|rate|lone|backlog|failover [flags]")
 		fs.PrintDefaults()
 	}
 	if len(args) == 0 {
@@ -78,7 +85,7 @@ func run(ctx context.Context, args []string) error {
 	if _, ok := clients[o.client]; !ok {
 		return fmt.Errorf("--client %q: want amqp091 or lean", o.client)
 	}
-	if o.publishers < 1 || o.consumers < 1 || o.window < 1 || o.bodyBytes < 8 || o.rate < 1 || o.messages < 1 || o.window > 65535 {
+	if o.publishers < 1 || o.consumers < 1 || o.window < 1 || o.bodyBytes < 8 || o.rate < 1 || o.messages < 1 || o.kills < 0 || o.terms < 0 || o.window > 65535 {
 		return errors.New("numbers must be positive, --body at least 8 and --window at most 65535")
 	}
 	if o.logLevel = "warn"; name == "backlog" {

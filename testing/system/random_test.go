@@ -28,12 +28,14 @@ func runRandom(t *testing.T, c *harness.Cluster, w *harness.Network, otherwise t
 	seed := uint64(envNumber(t, "TRIAGEMQ_RANDOM_SEED", int(time.Now().UnixNano()&0xffffff)))
 	length := time.Duration(envNumber(t, "TRIAGEMQ_RANDOM_SECONDS", int(otherwise.Seconds()))) * time.Second
 	t.Logf("replay with TRIAGEMQ_RANDOM_SEED=%d", seed)
-	r := &randomRun{t: t, c: c, w: w, rng: rand.New(rand.NewPCG(seed, 1)), began: time.Now(), kinds: processStrikes}
+	r := &randomRun{t: t, c: c, w: w, rng: rand.New(rand.NewPCG(seed, 1)), began: time.Now(), kinds: processStrikes, changes: membershipStrikes}
 	if w != nil {
-		r.kinds = append(slices.Clone(processStrikes), networkStrikes...)
+		r.kinds = slices.Concat(processStrikes, networkStrikes)
 	}
 	if only := os.Getenv("TRIAGEMQ_RANDOM_KINDS"); only != "" {
-		r.kinds = strings.Split(only, ",")
+		isOther := func(kind string) bool { return !slices.Contains(strings.Split(only, ","), kind) }
+		r.kinds = slices.DeleteFunc(slices.Clone(r.kinds), isOther)
+		r.changes = slices.DeleteFunc(slices.Clone(r.changes), isOther)
 	}
 	r.startLoads()
 	progress(t, r.loads[0], 100)
@@ -58,8 +60,9 @@ type randomRun struct {
 	c     *harness.Cluster
 	w     *harness.Network
 	rng   *rand.Rand
-	kinds []string
 	began time.Time
+
+	kinds, changes []string // that may strike: of the first two may be in a round
 
 	loads      []*harness.Load
 	pace       *throughput
@@ -113,17 +116,19 @@ func (r *randomRun) plan(left time.Duration) (round []strike) {
 		roles = []string{"n1", "n2", "n3"}
 	}
 	switch n := r.rng.IntN(20); {
-	case n == 0 && slices.Contains(r.kinds, "kill"): // all processes at once
+	case len(r.changes) > 0 && (n < 4 || len(r.kinds) == 0):
+		return []strike{{kind: r.changes[r.rng.IntN(len(r.changes))], role: roles[r.rng.IntN(3)], hold: r.between(0, 3*time.Second)}}
+	case n == 4 && slices.Contains(r.kinds, "kill"): // all processes at once
 		for _, role := range roles {
 			round = append(round, strike{kind: "kill", role: role, hold: r.between(0, 500*time.Millisecond)})
 		}
 		return round
-	case n == 1 && slices.Contains(r.kinds, "terminate"): // a rolling restart
+	case n == 5 && slices.Contains(r.kinds, "terminate"): // a rolling restart
 		for _, role := range []string{"n1", "n2", "n3"} {
 			round = append(round, strike{kind: "restart", role: role})
 		}
 		return round
-	case n < 7: // two at once, or one shortly after the other
+	case n < 11: // two at once, or one shortly after the other
 		r.rng.Shuffle(len(roles), func(i, j int) { roles[i], roles[j] = roles[j], roles[i] })
 		second := r.strike(roles[1], left)
 		if r.rng.IntN(2) == 0 {
@@ -168,6 +173,7 @@ func (r *randomRun) round(strikes []strike) {
 	healed := time.Now()
 	check(t, r.c.AwaitReady(within(t, 45*time.Second)))
 	ready := time.Now()
+	check(t, r.c.AwaitVoters(within(t, 2*time.Minute)))
 	r.recover()
 	back := r.pace.awaitBack(t, healed, before)
 	now := time.Now()
@@ -275,15 +281,24 @@ func (r *randomRun) finish() {
 	}
 	check(t, r.c.AwaitEqualDigests(within(t, 30*time.Second)))
 	for _, n := range r.c.Nodes {
-		log := string(must(os.ReadFile(n.LogFile()))(t))
-		for _, bad := range []string{"panic", "fatal", "[ERROR]"} {
-			if i := strings.Index(log, bad); i >= 0 {
-				t.Errorf("%s's log has %q: %s", n.Name, bad, log[i:min(len(log), i+1000)])
-			}
-		}
+		r.readLog(n)
 	}
 	t.Logf("%d rounds, %d publishes confirmed; %s", r.rounds, r.confirmed(), r.pace)
 	t.Logf("from the heal to 90 %% of the pace:\n%s", recoveryTable(r.recoveries))
+}
+
+// readLog looks for what no node should say.
+func (r *randomRun) readLog(n *harness.Node) {
+	content, err := os.ReadFile(n.LogFile())
+	if err != nil {
+		r.t.Error(err)
+	}
+	log := string(content)
+	for _, bad := range []string{"panic", "fatal", "[ERROR]"} {
+		if i := strings.Index(log, bad); i >= 0 {
+			r.t.Errorf("%s's log has %q: %s", n.Name, bad, log[i:min(len(log), i+1000)])
+		}
+	}
 }
 
 func (r *randomRun) wounded(d harness.Disconnect) bool {

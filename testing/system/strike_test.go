@@ -18,11 +18,15 @@ var (
 	// cut: the host is unplugged, from clients too. isolate: it reaches no other node, clients reach it. mute: what it sends to the other nodes vanishes;
 	// deafen: what they send to it. sever: it and the next node do not reach one another, both reach the third.
 	networkStrikes = []string{"cut", "cut", "isolate", "mute", "deafen", "sever"}
+
+	// These come alone: two nodes without their disks would be two copies of three lost. transfer: the leader is told to hand over; forget: a node is killed and
+	// comes back with an empty folder; rejoin: a node leaves the cluster and comes back as a new one.
+	membershipStrikes = []string{"transfer", "forget", "rejoin"}
 )
 
 // strike hits one node: at once or after a delay, and heals after hold.
 type strike struct {
-	kind        string // of the above, or restart: terminate and start again, one after the other
+	kind        string // of the above, or restart: all nodes one after the other are terminated and started again
 	role        string // leader, or follower1, follower2, n1, n2, n3
 	delay, hold time.Duration
 	node        *harness.Node // found when the round begins
@@ -58,6 +62,9 @@ func nameOf(strikes []strike) string {
 
 // wounds says whether connections to n may end by this strike.
 func (s strike) wounds(n *harness.Node) bool {
+	if s.kind == "transfer" {
+		return false
+	}
 	return s.node == n || s.kind == "sever" // a severed pair has two ends, and which of them comes to be without a leader is open
 }
 
@@ -107,6 +114,8 @@ func (r *randomRun) carryOut(s strike) error {
 		}
 	case "pause":
 		s.node.Pause()
+	case "transfer", "forget", "rejoin":
+		return r.changeMembers(s)
 	case "cut":
 		r.w.Cut(r.t, r.number(s.node))
 	default:
@@ -128,6 +137,33 @@ func (r *randomRun) carryOut(s strike) error {
 		}
 	}
 	return nil
+}
+
+// changeMembers carries out a strike of membershipStrikes.
+func (r *randomRun) changeMembers(s strike) error {
+	ctx := within(r.t, 60*time.Second)
+	switch s.kind {
+	case "transfer":
+		return s.node.Post(ctx, "/api/cluster/transfer-leader", map[string]string{})
+	case "rejoin":
+		if err := s.node.Post(ctx, "/api/cluster/leave", map[string]string{}); err != nil {
+			return err
+		}
+		if err := harness.Poll(ctx, func() error {
+			if s.node.Running() {
+				return errors.New("a node that left still runs")
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	r.readLog(s.node)
+	if err := s.node.ForgetDisk(); err != nil {
+		return err
+	}
+	<-time.After(s.hold)
+	return s.node.Start()
 }
 
 // ways are the (from, to) between hosts on which packets vanish.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,9 +38,9 @@ func (g *Group) openInstance() (*instance, error) {
 	transport := guard.NewTransport(network, guard.Hooks{
 		BeforeInstall: g.beforeInstall,
 		Heard:         func(id raft.ServerID) { g.heard(string(id)) },
-		Leads: func(term uint64) bool {
+		Replicates: func(id raft.ServerID, term uint64) bool {
 			r := started.Load()
-			return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term
+			return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term && isConfigured(r, id)
 		},
 	})
 	in.transport = transport
@@ -62,6 +63,12 @@ func (g *Group) openInstance() (*instance, error) {
 		return false
 	}))
 	return in, nil
+}
+
+// isConfigured tells whether a server is in the latest configuration, committed or not.
+func isConfigured(r *raft.Raft, id raft.ServerID) bool {
+	f := r.GetConfiguration() // no question to raft's goroutine
+	return f.Error() == nil && slices.ContainsFunc(f.Configuration().Servers, func(s raft.Server) bool { return s.ID == id })
 }
 
 func (g *Group) raftConfig() (*raft.Config, error) {

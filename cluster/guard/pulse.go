@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// pulseLook is how often a call that is held looks whether its term is over.
+// pulseLook is how often a call that is held looks whether its term is over or its server removed.
 const pulseLook = 50 * time.Millisecond
 
 // pulse tells when a heartbeat to one server is answered, and errors of replication to it are held back until then.
@@ -54,15 +54,16 @@ func (p *pulse) next() <-chan struct{} {
 	return p.answered
 }
 
-// hold returns when a heartbeat is answered, or the term is over here: raft waits for its replication to end when it is shut down.
+// hold returns when a heartbeat is answered, or the term is over here: raft waits for its replication to end when it is shut down. It also returns when the
+// server is removed: raft learns of that only between two requests, and would send heartbeats to what is gone until it leads no more.
 func (t *Transport) hold(id raft.ServerID, term uint64) {
-	if t.hooks.Leads == nil {
+	if t.hooks.Replicates == nil {
 		return
 	}
 	answered := t.pulses.of(id).next()
 	tick := time.NewTicker(pulseLook)
 	defer tick.Stop()
-	for t.hooks.Leads(term) {
+	for t.hooks.Replicates(id, term) {
 		select {
 		case <-answered:
 			return

@@ -42,8 +42,9 @@ func TestReplicationGoesOnWithTheFirstHeartbeat(t *testing.T) {
 		_, inmem := raft.NewInmemTransport("a")
 		inner := &deafTransport{InmemTransport: inmem}
 		var term atomic.Uint64
+		var removed atomic.Bool
 		term.Store(1)
-		tr := NewTransport(inner, Hooks{Leads: func(t uint64) bool { return t == term.Load() }})
+		tr := NewTransport(inner, Hooks{Replicates: func(id raft.ServerID, t uint64) bool { return id == "b" && t == term.Load() && !removed.Load() }})
 		defer tr.Close()
 		stop := make(chan struct{})
 		go beat(tr, stop)
@@ -71,6 +72,15 @@ func TestReplicationGoesOnWithTheFirstHeartbeat(t *testing.T) {
 		term.Store(2)             // raft ends its heartbeats only after its replication
 		if after := <-returned; after > over+2*pulseLook {
 			t.Errorf("the failure was held for %v after the end of the term", after-over)
+		}
+		term.Store(1)
+		began = time.Now()
+		replicate()
+		time.Sleep(time.Minute)
+		over = time.Since(began)
+		removed.Store(true)
+		if after := <-returned; after > over+2*pulseLook {
+			t.Errorf("the failure was held for %v after the server was removed", after-over)
 		}
 		close(stop)
 	})

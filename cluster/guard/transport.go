@@ -33,8 +33,9 @@ type Hooks struct {
 	BeforeInstall func(req *raft.InstallSnapshotRequest) error
 	// Heard tells that a server has answered a request of ours. Any goroutine of raft; it must be quick.
 	Heard func(id raft.ServerID)
-	// Leads tells whether the local raft still leads a term. While it does, errors of replication are held back, see pulse; nil: they are not.
-	Leads func(term uint64) bool
+	// Replicates tells whether the local raft still leads a term and has a server in its configuration. While it does, errors of replication to that are held
+	// back, see pulse; nil: they are not.
+	Replicates func(id raft.ServerID, term uint64) bool
 }
 
 // Transport is a raft.Transport around another one.

@@ -64,6 +64,7 @@ func (r *reign) fly(ctx context.Context) {
 		}
 		s := p.look(ctx)
 		step := s.next()
+		p.warnOfNamesakes(s)
 		p.hold(step, p.take(ctx, s, step))
 	}
 }
@@ -193,6 +194,18 @@ func (p *pilot) warn(id, text string, pairs ...any) {
 	if _, ok := p.warned[id]; !ok {
 		p.warned[id] = time.Now()
 		p.g.log.Warn(text, pairs...)
+	}
+}
+
+// warnOfNamesakes tells of newcomers that stay outside.
+func (p *pilot) warnOfNamesakes(s situation) {
+	for _, x := range s.newcomers {
+		switch {
+		case len(s.servers) >= serversMax:
+			p.warn(x.id, "the cluster takes no more servers in", "server", x.id, "members", len(s.servers))
+		case s.hasNamesake(x):
+			p.warn(x.id, "a server that wants to join has the name of a member that lives: one of the two needs another --node-id, or is to be stopped", "server", x.id)
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 // peer port, founders for the bootstrap, the list for people. The raft configuration never follows from it.
 type membership struct {
 	log     hclog.Logger
-	join    []string
+	join    *joinList
 	addr    string // gossip address as others dial it
 	list    *memberlist.Memberlist
 	ignore  func()        // ends following the secrets
@@ -55,7 +55,7 @@ func openMembership(cfg *Config, self gossipMeta) (*membership, error) {
 		return nil, err
 	}
 	m := &membership{
-		log: cfg.Logger.Named("gossip"), join: cfg.Join, changed: make(chan struct{}, 1),
+		log: cfg.Logger.Named("gossip"), join: newJoinList(cfg.Join), changed: make(chan struct{}, 1),
 		self: self, members: map[string]*gossipMember{},
 	}
 	m.self.View = hashView([]string{self.Server})
@@ -168,16 +168,21 @@ func (m *membership) member(server string) (meta gossipMeta, alive, known bool) 
 func (m *membership) joinForever(ctx context.Context) {
 	wait := joinBackoff
 	for {
-		missing := m.missing()
+		missing, failed := m.missing(ctx)
+		for entry, err := range failed {
+			m.log.Debug("an entry of the join list does not resolve", "entry", entry, "error", err)
+		}
 		for _, addr := range missing {
 			if ctx.Err() != nil {
 				return
 			}
 			if _, err := m.list.Join([]string{addr}); err != nil {
 				m.log.Debug("no gossip contact yet", "address", addr, "error", err)
+			} else {
+				m.join.answered(addr)
 			}
 		}
-		if len(missing) == 0 {
+		if len(missing)+len(failed) == 0 {
 			wait = joinInterval
 		}
 		select {
@@ -189,19 +194,23 @@ func (m *membership) joinForever(ctx context.Context) {
 	}
 }
 
-func (m *membership) missing() (addrs []string) {
+// missing are the addresses behind the join list that are due, and its entries that do not resolve.
+func (m *membership) missing(ctx context.Context) (addrs []string, failed map[string]error) {
+	all, failed := m.join.addresses(ctx, m.addr)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, addr := range m.join {
-		known := addr == m.addr
+	for _, addr := range all {
+		live, members := addr == m.addr, false
 		for _, x := range m.members {
-			known = known || x.alive && x.gossip == addr
+			if x.gossip == addr {
+				live, members = live || x.alive, true
+			}
 		}
-		if !known {
+		if !live && m.join.due(addr, members) {
 			addrs = append(addrs, addr)
 		}
 	}
-	return addrs
+	return addrs, failed
 }
 
 // leave tells others that this node goes; close ends the gossip.

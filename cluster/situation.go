@@ -96,11 +96,14 @@ func (s situation) promote(x situated) step {
 
 // add takes a newcomer in, unless a member that lives has its name.
 func (s situation) add(x situated) step {
-	namesake := func(y situated) bool { return y.name == x.name && (y.alive || y.gossips) }
-	if len(s.servers) >= serversMax || slices.ContainsFunc(s.servers, namesake) {
+	if len(s.servers) >= serversMax || s.hasNamesake(x) {
 		return step{}
 	}
 	return step{do: doAdd, server: x.id, address: x.address}
+}
+
+func (s situation) hasNamesake(x situated) bool {
+	return slices.ContainsFunc(s.servers, func(y situated) bool { return y.name == x.name && (y.alive || y.gossips) })
 }
 
 func (s situation) move(x situated) step {

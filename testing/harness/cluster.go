@@ -109,7 +109,7 @@ func (c *Cluster) AddNode() (*Node, error) {
 
 // RemoveNode has a node leave the cluster for good, waits until its process has ended and forgets it. Its folder stays.
 func (c *Cluster) RemoveNode(ctx context.Context, n *Node) error {
-	if err := n.Post(ctx, "/api/cluster/leave", nil); err != nil {
+	if err := n.Post(ctx, "/api/cluster/leave", struct{}{}); err != nil {
 		return err
 	}
 	if err := n.awaitExit(ctx); err != nil {

@@ -34,6 +34,8 @@ type Config struct {
 
 	OutputBytesMax  int           // unsent bytes at which a connection is not read any more; default 1 MiB
 	PartialBytesMax int           // unfinished messages of one connection; beyond it is a 506; default 64 MiB
+	IntakeBytesMax  int           // bodies above 64 KiB that are being received, over all connections; one is always; default 256 MiB
+	TxBytesMax      int           // transactions that are not committed, over all connections; beyond it is a 506; default 256 MiB
 	WindowMessages  uint32        // messages that a consumer may be sent ahead of the socket; default 1,000
 	WindowBytes     uint32        // the same in body bytes, shared out when a connection has many consumers; default 1 MiB
 	WriteStallMax   time.Duration // a peer that takes nothing for so long is dropped, without heartbeats; default 60 s
@@ -58,6 +60,8 @@ func Default() Config {
 		ConnectionsMax:       descriptorLimit() * 8 / 10,
 		OutputBytesMax:       1 << 20,
 		PartialBytesMax:      64 << 20,
+		IntakeBytesMax:       256 << 20,
+		TxBytesMax:           256 << 20,
 		WindowMessages:       1000,
 		WindowBytes:          1 << 20,
 		WriteStallMax:        60 * time.Second,
@@ -88,7 +92,7 @@ func (c *Config) Validate() error {
 	}
 	check(c.LoginDelay >= 0, "login delay %v is negative", c.LoginDelay)
 	for name, n := range map[string]int{"handshakes per address": c.HandshakesPerAddress, "connections": c.ConnectionsMax,
-		"output bytes": c.OutputBytesMax, "window messages": int(c.WindowMessages), "window bytes": int(c.WindowBytes)} {
+		"output bytes": c.OutputBytesMax, "intake bytes": c.IntakeBytesMax, "transaction bytes": c.TxBytesMax, "window messages": int(c.WindowMessages), "window bytes": int(c.WindowBytes)} {
 		check(n >= 1, "%s: %d is not positive", name, n)
 	}
 	check(c.Logger != nil, "no logger")

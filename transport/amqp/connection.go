@@ -62,6 +62,8 @@ type connection struct {
 	tail       *channel  // whose unfinished publish is the end of commands
 	tailStart  int
 	partial    int  // bytes of unfinished publishes of all channels
+	inTx       int  // of those, what transactions keep
+	reserved   int  // bytes of the intake
 	published  bool // something that publishes was decoded since AwaitPublish
 	publish    wire.BasicPublish
 	gate       context.Context // what AwaitPublish is called with; see awaitGate
@@ -128,6 +130,7 @@ func newConnection(s *Server, tcp net.Conn, secrets *tls.Config) *connection {
 
 // serve is the life of a connection, on its reader goroutine.
 func (c *connection) serve() {
+	defer c.giveBack()
 	defer c.in.Close()
 	defer c.lost()
 	defer c.socket.Close()
@@ -172,6 +175,14 @@ func (c *connection) end(reason error) {
 		c.closeSession()
 	}
 	c.finishWriter()
+}
+
+// giveBack returns what unfinished messages and transactions held of the server's.
+func (c *connection) giveBack() {
+	c.server.inTx.Add(-int64(c.inTx))
+	if c.reserved > 0 {
+		c.server.intake.release(c.reserved)
+	}
 }
 
 func (c *connection) setPhase(p phase) {

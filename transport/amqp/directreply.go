@@ -149,7 +149,7 @@ func (ch *channel) beginReply(header *wire.ContentHeader) (*exception, error) {
 	a.reply = &outgoingReply{
 		address: string(a.key[len(replyPrefix):]), mandatory: a.command.Mandatory, confirm: a.command.Confirm, propertiesSize: len(a.command.Properties),
 	}
-	a.own = takeBuffer()
+	a.own = ownBuffer(len(a.command.Properties) + int(header.BodySize))
 	a.own.b = append(a.own.b, a.command.Properties...)
 	ch.conn.partial += len(a.own.b)
 	a.command.Properties = nil // they alias the read buffer
@@ -169,6 +169,7 @@ func (ch *channel) takeReply() *outgoingReply {
 	r.content = a.own
 	a.reply, a.own = nil, nil
 	ch.conn.partial -= len(r.content.b)
+	ch.unreserve()
 	return r
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -18,6 +19,8 @@ type Server struct {
 	broker  Broker
 	log     hclog.Logger
 	metrics metrics
+	intake  intake
+	inTx    atomic.Int64 // bytes that transactions of all connections keep
 
 	doors   []*door
 	stop    context.Context // ends when Close begins: nothing new starts
@@ -44,6 +47,7 @@ func New(config Config, b Broker) *Server {
 		log:         config.Logger,
 		connections: make(map[*connection]struct{}),
 		handshakes:  make(map[string]int),
+		intake:      intake{maxBytes: config.IntakeBytesMax},
 	}
 	s.stop, s.stopNow = context.WithCancel(context.Background())
 	return s

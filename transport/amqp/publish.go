@@ -16,6 +16,7 @@ type assembly struct {
 	wants    contentPart
 	missing  int            // bytes of the body
 	own      *buffer        // the command so far, where it is not the tail
+	reserved int            // bytes of the intake
 	reply    *outgoingReply // what own holds instead: a direct reply
 	exchange []byte         // from the method, kept until the header comes; memory is used again
 	key      []byte
@@ -50,6 +51,7 @@ func (a *assembly) drop(ch *channel) {
 		return
 	}
 	a.wants = wantsMethod
+	ch.unreserve()
 	if c.tail == ch {
 		c.commands.b = c.commands.b[:c.tailStart]
 		c.tail = nil
@@ -166,6 +168,9 @@ func (ch *channel) beginPublish(header *wire.ContentHeader) (*exception, error) 
 		c.published = true
 		c.nowPublishes()
 	}
+	if err := ch.reserve(int(header.BodySize)); err != nil {
+		return nil, err
+	}
 	if ch.confirms {
 		ch.published++
 		a.command.Confirm = ch.published
@@ -175,6 +180,10 @@ func (ch *channel) beginPublish(header *wire.ContentHeader) (*exception, error) 
 	}
 	if ch.tx != nil {
 		return ch.beginInTx(header)
+	}
+	if a.reserved > 0 {
+		ch.beginOwn(header)
+		return nil, nil
 	}
 	b := c.beginCommand()
 	c.tailStart = len(b.b)
@@ -188,6 +197,17 @@ func (ch *channel) beginPublish(header *wire.ContentHeader) (*exception, error) 
 	a.wants = wantsBody
 	c.tail = ch
 	return nil, nil
+}
+
+// beginOwn begins a publish in a buffer of its own.
+func (ch *channel) beginOwn(header *wire.ContentHeader) {
+	c, a := ch.conn, &ch.content
+	a.own = ownBuffer(fsm.PublishSizeBytes(&a.command, int(header.BodySize)))
+	a.own.b = fsm.AppendPublishHead(a.own.b, &a.command, int(header.BodySize))
+	a.command.Properties = nil // they alias the read buffer
+	c.partial += len(a.own.b)
+	a.missing = int(header.BodySize)
+	a.wants = wantsBody
 }
 
 func (ch *channel) handleBody(payload []byte) (*exception, error) {
@@ -245,19 +265,15 @@ func tooMuchUnfinished(c *connection, method wire.MethodID) *exception {
 
 // beginInTx begins a publish in a buffer of its own, from where it goes into the transaction.
 func (ch *channel) beginInTx(header *wire.ContentHeader) (*exception, error) {
-	c, a := ch.conn, &ch.content
+	a := &ch.content
 	size := fsm.PublishSizeBytes(&a.command, int(header.BodySize))
 	if x := ch.roomInTx(wire.IDBasicPublish, size); x != nil {
 		a.wants = wantsMethod
+		ch.unreserve()
 		return x, nil
 	}
 	ch.checkExchange(a.exchange)
-	a.own = takeBuffer()
-	a.own.b = fsm.AppendPublishHead(a.own.b, &a.command, int(header.BodySize))
-	a.command.Properties = nil // they alias the read buffer
-	c.partial += len(a.own.b)
-	if a.missing = int(header.BodySize); a.missing > 0 {
-		a.wants = wantsBody
+	if ch.beginOwn(header); a.missing > 0 {
 		return nil, nil
 	}
 	a.wants = wantsMethod
@@ -270,6 +286,7 @@ func (ch *channel) ownToTx() *exception {
 	ch.content.own = nil
 	ch.conn.partial -= len(own.b)
 	defer own.free()
+	defer ch.unreserve()
 	return ch.addToTx(wire.IDBasicPublish, own.b)
 }
 
@@ -284,6 +301,7 @@ func (ch *channel) submitOwn() error {
 	c.partial -= len(own.b)
 	c.published = true // it may have begun several reads ago
 	defer own.free()
+	defer ch.unreserve()
 	return c.submitBytes(own.b)
 }
 

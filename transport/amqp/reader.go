@@ -192,15 +192,15 @@ func (c *connection) awaitPublish() error {
 		if err := c.attend(); err != nil {
 			return err
 		}
-		done, err := c.awaitGate()
+		done, err := c.awaitGate(c.session.AwaitPublish)
 		if done || err != nil {
 			return err
 		}
 	}
 }
 
-// awaitGate waits until publishers are free (done) or the reader is wanted.
-func (c *connection) awaitGate() (done bool, err error) {
+// awaitGate waits for the broker (done) or until the reader is wanted.
+func (c *connection) awaitGate(wait func(context.Context) error) (done bool, err error) {
 	if c.gate == nil || c.gate.Err() != nil { // mostly it is never cancelled and serves for good
 		c.gate, c.leaveGate = context.WithCancel(c.ctx)
 	}
@@ -213,7 +213,7 @@ func (c *connection) awaitGate() (done bool, err error) {
 	c.mu.Unlock()
 
 	c.held.Store(true)
-	err = c.session.AwaitPublish(c.gate)
+	err = wait(c.gate)
 	c.held.Store(false)
 
 	c.mu.Lock()

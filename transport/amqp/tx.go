@@ -62,7 +62,7 @@ func (ch *channel) sendCommitted(replies []*outgoingReply) error {
 		err = c.attend()
 	}
 	for _, r := range replies {
-		c.partial -= len(r.content.b)
+		c.forgetInTx(len(r.content.b))
 		if err == nil && ch.state() == channelOpen {
 			ch.sendReply(r)
 		}
@@ -76,10 +76,9 @@ func (ch *channel) addReply(r *outgoingReply) *exception {
 	if x := ch.roomInTx(wire.IDBasicPublish, 0); x != nil {
 		return x
 	}
-	if c.partial+len(r.content.b) > c.config.PartialBytesMax {
-		return tooMuchUnfinished(c, wire.IDBasicPublish)
+	if x := c.keepInTx(wire.IDBasicPublish, len(r.content.b)); x != nil {
+		return x
 	}
-	c.partial += len(r.content.b)
 	t.replies = append(t.replies, r)
 	return nil
 }
@@ -113,11 +112,11 @@ func (ch *channel) forgetTx() {
 		return
 	}
 	if t.commands != nil {
-		ch.conn.partial -= len(t.commands.b)
+		ch.conn.forgetInTx(len(t.commands.b))
 		t.commands.free()
 	}
 	for _, r := range t.replies {
-		ch.conn.partial -= len(r.content.b)
+		ch.conn.forgetInTx(len(r.content.b))
 	}
 	clear(t.settled)
 	*t = transaction{settled: t.settled, known: t.known}
@@ -144,16 +143,36 @@ func (ch *channel) addToTx(method wire.MethodID, command []byte) *exception {
 		return x
 	}
 	c, t := ch.conn, ch.tx
-	if c.partial+len(command) > c.config.PartialBytesMax {
-		return tooMuchUnfinished(c, method)
+	if x := c.keepInTx(method, len(command)); x != nil {
+		return x
 	}
-	c.partial += len(command)
 	if t.commands == nil {
 		t.commands = takeBuffer()
 	}
 	t.commands.b = append(t.commands.b, command...)
 	t.count++
 	return nil
+}
+
+// keepInTx counts bytes that a transaction keeps until it ends. They wait for the client, who may take as long as he likes: so they are refused rather than
+// waited for where the connection, or all of this node's together, have too many.
+func (c *connection) keepInTx(method wire.MethodID, sizeBytes int) *exception {
+	if c.partial+sizeBytes > c.config.PartialBytesMax {
+		return tooMuchUnfinished(c, method)
+	}
+	if all := c.server.inTx.Add(int64(sizeBytes)); all > int64(c.config.TxBytesMax) {
+		c.server.inTx.Add(-int64(sizeBytes))
+		return exceptionf(resourceError, method, "more than %d bytes of transactions that are not committed, over all connections of this node", c.config.TxBytesMax)
+	}
+	c.partial += sizeBytes
+	c.inTx += sizeBytes
+	return nil
+}
+
+func (c *connection) forgetInTx(sizeBytes int) {
+	c.server.inTx.Add(-int64(sizeBytes))
+	c.partial -= sizeBytes
+	c.inTx -= sizeBytes
 }
 
 // checkExchange has the state machine fail the channel now if an exchange that the transaction publishes to is not there, as it would without a

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // ClassBasic is the only class with content.
@@ -49,6 +50,7 @@ func AppendContentHeader(dst []byte, channel uint16, properties []byte, bodySize
 // AppendContent writes a content header frame and the body in frames of at most frameMax bytes, overhead included. A header
 // cannot be split: it is as long as the properties are.
 func AppendContent(dst []byte, channel uint16, frameMax uint32, properties, body []byte) []byte {
+	dst = slices.Grow(dst, ContentSize(frameMax, properties, body)) // at once: frame by frame a body of 16 MiB would leave as much again and more behind
 	dst = AppendContentHeader(dst, channel, properties, uint64(len(body)))
 	payloadMax := int(frameMax) - FrameOverhead
 	for len(body) > 0 {

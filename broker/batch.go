@@ -105,6 +105,7 @@ func (p *pipeline) number(size int) *batch {
 	p.windowBytes += len(b.item)
 	p.waiting -= size
 	p.releaseTaken()
+	p.disperse()
 	return b
 }
 
@@ -137,6 +138,7 @@ func (p *pipeline) drop(l *lane) {
 	p.waiting -= l.waiting()
 	l.head = len(l.buf)
 	p.release(l)
+	p.disperse()
 }
 
 func (p *pipeline) dropAll() {

@@ -28,7 +28,7 @@ type Config struct {
 	DiskFreeLowBytes    int64            // as that, for free bytes of DataDir's file system less the size of a snapshot; 0 = not watched
 	WindowBytes         int              // batches sent or to be sent and not yet applied here; at least one batch
 	PendingBytesPerConn int              // commands of one connection that wait for a batch; at least one Submit
-	PendingBytesTotal   int              // the same over all connections: the share of each shrinks as more of them wait
+	PendingBytesTotal   int              // the same over all connections: the share of each shrinks as more of them wait, and a command above 64 KiB waits for room, if need be until it is alone
 
 	Chunks store.Chunks // memory for message bodies
 	Heap   *memory.Heap // the process's, to be kept within the watermark; nil = left alone

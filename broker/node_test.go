@@ -437,6 +437,41 @@ func TestAlarm(t *testing.T) {
 	})
 }
 
+// TestAlarmIsToldAtOnce: not with the next keep-alive, and whoever leads next does not forget it.
+func TestAlarmIsToldAtOnce(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, c *memCluster) {
+		time.Sleep(time.Second)
+		held := func() (all []bool) {
+			for _, m := range c.nodes[:2] {
+				free, _ := m.node.flow.gate.state()
+				all = append(all, !free)
+			}
+			return all
+		}
+		c.nodes[2].resident.Store(1 << 60)
+		notify(c.nodes[2].node.meter.grown)
+		time.Sleep(10 * time.Millisecond)
+		if got := held(); !slices.Equal(got, []bool{true, true}) {
+			t.Fatalf("nodes that hold publishers: %v", got)
+		}
+		c.step.Lock()
+		c.depose(0)
+		c.elect(1, 0)
+		c.step.Unlock()
+		for range 100 {
+			time.Sleep(10 * time.Millisecond)
+			if got := held(); !slices.Equal(got, []bool{true, true}) {
+				t.Fatalf("after a change of the leader, nodes that hold publishers: %v", got)
+			}
+		}
+		c.nodes[2].resident.Store(0)
+		time.Sleep(5 * time.Second)
+		if got := held(); !slices.Equal(got, []bool{false, false}) {
+			t.Fatalf("in the end, nodes that hold publishers: %v", got)
+		}
+	})
+}
+
 // TestMarks: within a second of quiet all replicas have a digest of the same Mark, and it is the same.
 func TestMarks(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, c *memCluster) {

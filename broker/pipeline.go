@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/triagemq/triagemq/fsm"
@@ -26,6 +27,7 @@ type pipeline struct {
 	next         uint64 // number of the next batch
 	applied      uint64 // number of the last batch applied here
 	drainers     []*lane
+	crowd        []*lane       // lanes with a large command for which all the others left no room
 	idle         chan struct{} // closed when nothing waits and the window is empty; nil when nobody asks
 	parts        [][]byte      // scratch of cut, as taken
 	taken        []*lane
@@ -130,15 +132,33 @@ func (p *pipeline) offer(l *lane, commands []byte) (accepted bool, room <-chan s
 	if l.over || l.closing || p.stopping || p.ended {
 		return false, nil, ErrSessionOver
 	}
-	if w := l.waiting(); w > 0 && w+len(commands) > p.share() {
-		if l.room == nil {
-			l.room = make(chan struct{}, 1)
-		}
-		l.waits = true
-		return false, l.room, nil
+	full := l.waiting() > 0 && l.waiting()+len(commands) > p.share()
+	crowded := len(commands) > pendingShareMin && p.waiting > 0 && p.waiting+len(commands) > p.totalMax
+	if !full && !crowded {
+		p.append(l, commands)
+		return true, nil, nil
 	}
-	p.append(l, commands)
-	return true, nil, nil
+	if l.room == nil {
+		l.room = make(chan struct{}, 1)
+	}
+	l.waits = true
+	if !full && !slices.Contains(p.crowd, l) {
+		p.crowd = append(p.crowd, l)
+	}
+	return false, l.room, nil
+}
+
+// disperse tells the lanes of the crowd to try again, once half of what may wait in all is free.
+func (p *pipeline) disperse() {
+	if len(p.crowd) == 0 || p.waiting > p.totalMax/2 {
+		return
+	}
+	for _, l := range p.crowd {
+		l.waits = false
+		notify(l.room)
+	}
+	clear(p.crowd)
+	p.crowd = p.crowd[:0]
 }
 
 // share is what one lane may have waiting now.

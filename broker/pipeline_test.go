@@ -268,3 +268,35 @@ func nodeOf(p *pipeline) *Node {
 	n.level.Store(fsm.FeatureLevelMax)
 	return n
 }
+
+// TestCrowd: large commands of many connections wait for one another in front of the lanes, and all get through.
+func TestCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Default()
+		cfg.PendingBytesTotal = 1 << 20
+		p := openPipeline(cfg)
+		p.attach(deadStream{})
+		one := command("m", 1, 900<<10)
+		done := make(chan error, 20)
+		for range 20 {
+			s := &Session{node: nodeOf(p), done: make(chan struct{})}
+			go func() { done <- s.Submit(context.Background(), one) }()
+		}
+		for through := 0; through < 20; {
+			synctest.Wait()
+			if p.waiting > cfg.PendingBytesTotal {
+				t.Fatalf("%d bytes wait, want at most %d", p.waiting, cfg.PendingBytesTotal)
+			}
+			var got []byte
+			drainOne(t, p, &got)
+			synctest.Wait()
+			for len(done) > 0 {
+				must(t, <-done)
+				through++
+			}
+		}
+		if len(p.crowd) > 0 {
+			t.Errorf("%d lanes are left in the crowd", len(p.crowd))
+		}
+	})
+}

@@ -98,7 +98,7 @@ func TestThisMachine(t *testing.T) {
 
 func TestWatermark(t *testing.T) {
 	for text, want := range map[string]int64{
-		"0.6": 600 << 20, "0.05": 50 << 20, "512MiB": 512 << 20, "1MB": 0, "2MB": 2e6, "0.5GiB": 512 << 20, "2GiB": 950 << 20, "104857600": 100 << 20,
+		"0.6": 600 << 20, "0.05": 50 << 20, "512MiB": 512 << 20, "1MB": 0, "2MB": 2e6, "0.5GiB": 512 << 20, "2GiB": 872 << 20, "0.95": 872 << 20, "104857600": 100 << 20,
 		"0": 0, "0.04": 0, "0.96": 0, "1": 0, "-1": 0, "x": 0, "": 0, "NaN": 0, "Inf": 0, "1e30": 0, "512M": 0,
 	} {
 		var w Watermark
@@ -113,6 +113,15 @@ func TestWatermark(t *testing.T) {
 	}
 	if (Watermark{}).Validate() == nil {
 		t.Error("no watermark at all is valid")
+	}
+}
+
+func TestHeadroom(t *testing.T) {
+	w := Watermark{Share: 0.6}
+	for limit, want := range map[int64]int64{64 << 20: 32 << 20, 256 << 20: 128 << 20, 512 << 20: 512 << 20 / 10 * 6, 1 << 40: 1 << 40 / 10 * 6} {
+		if got := w.Of(limit); got < want || got > want+16 {
+			t.Errorf("of %d: %d, want %d", limit, got, want)
+		}
 	}
 }
 

@@ -9,20 +9,25 @@ import (
 // Watermark says how much of its memory a process may use before publishers are held: a share of the limit, or a number of bytes. It is a flag.Value.
 type Watermark struct {
 	Share float64 // 0.05 to 0.95; 0 where Bytes counts
-	Bytes int64   // 1 MiB at least; at most 0.95 of the limit counts
+	Bytes int64   // 1 MiB at least
 }
 
 const (
 	shareMin, shareMax = 0.05, 0.95
 	bytesMin           = 1 << 20
+
+	// headroomBytes stays free below the limit whatever the watermark says, or half of the limit where that is less: a message of 16 MiB that is on its way is in
+	// as many as six places at once on the leader (received, batched, in an entry, written, sent to two followers).
+	headroomBytes = 128 << 20
 )
 
 // Of is the watermark under a limit, in bytes.
 func (w Watermark) Of(limitBytes int64) int64 {
+	most := limitBytes - min(headroomBytes, limitBytes/2)
 	if w.Bytes > 0 {
-		return min(w.Bytes, int64(shareMax*float64(limitBytes)))
+		return min(w.Bytes, most)
 	}
-	return int64(w.Share * float64(limitBytes))
+	return min(int64(w.Share*float64(limitBytes)), most)
 }
 
 // Validate checks the bounds.

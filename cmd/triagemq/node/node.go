@@ -25,6 +25,7 @@ import (
 // Node is one running node.
 type Node struct {
 	cfg    Config
+	budget budget
 	log    hclog.Logger
 	broker *broker.Node
 	http   *http.Server
@@ -37,7 +38,7 @@ type Node struct {
 
 // Open starts a node and returns when its doors are bound; it serves clients once it has a leader and its origin is open. On an error nothing stays open.
 func Open(cfg Config) (n *Node, err error) {
-	n = &Node{cfg: cfg, log: logger(cfg.LogLevel), end: func() {}}
+	n = &Node{cfg: cfg, budget: budgetOf(memory.Open("/").Read().LimitBytes), log: logger(cfg.LogLevel), end: func() {}}
 	secrets, err := cfg.tlsConfig()
 	if err != nil {
 		return nil, err
@@ -142,6 +143,8 @@ func (n *Node) brokerConfig() broker.Config {
 	c.AMQPSAddr = n.cfg.advertised(n.cfg.AMQPSAddr)
 	c.DefaultUser, c.DefaultPass = n.cfg.DefaultUser, n.cfg.DefaultPass
 	c.MemoryWatermark = n.cfg.MemoryWatermark
+	c.PendingBytesTotal = n.budget.pendingBytes
+	c.PendingBytesPerConn = min(c.PendingBytesPerConn, c.PendingBytesTotal/4)
 	c.Chunks, c.Heap = arena.New(), memory.OpenHeap()
 	c.Logger, c.Fatal = n.log.Named("broker"), n.fatal
 	return c
@@ -158,6 +161,7 @@ func (n *Node) clusterConfig() cluster.Config {
 	}
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaseTimeout = n.cfg.HeartbeatTimeout, n.cfg.ElectionTimeout, n.cfg.LeaseTimeout
 	c.DeadServerAfter = n.cfg.DeadServerAfter
+	c.LogCacheBytes = n.budget.logCacheBytes
 	c.LogWriteBound, c.LogStore = n.cfg.LogWriteBound, cluster.LogKind(n.cfg.LogStore)
 	c.FeatureLevel = fsm.FeatureLevelMax
 	c.Logger, c.Fatal = n.log.Named("cluster"), n.fatal
@@ -167,6 +171,8 @@ func (n *Node) clusterConfig() cluster.Config {
 func (n *Node) amqpConfig() amqp.Config {
 	c := amqp.Default()
 	c.Version = Version
+	c.IntakeBytesMax, c.TxBytesMax = n.budget.intakeBytes, n.budget.transactionBytes
+	c.ConnectionsMax = min(c.ConnectionsMax, n.budget.connectionsMax)
 	c.CertificateName, c.AnonymousUser = amqp.CertificateName(n.cfg.TLSLoginFrom), n.cfg.AnonymousUser
 	c.Logger = n.log.Named("amqp")
 	return c

@@ -30,6 +30,12 @@ func failover(ctx context.Context, c *harness.Cluster, o options) error {
 	defer f.wait()
 	defer cancel(nil)
 	f.start(run)
+	for home := range c.Nodes {
+		if err := harness.Poll(run, func() error { return f.goHome(home) }); err != nil {
+			return err
+		}
+	}
+	duplicated := 0
 	for _, way := range []ending{{"kill -9", o.kills, kill}, {"SIGTERM", o.terms, terminate}} {
 		var all []failoverRound
 		for k := range way.rounds {
@@ -37,14 +43,14 @@ func failover(ctx context.Context, c *harness.Cluster, o options) error {
 			if err != nil {
 				return fmt.Errorf("%s number %d: %w", way.name, k+1, err)
 			}
-			all = append(all, r)
+			all, duplicated = append(all, r), duplicated+r.twice
 			if o.verbose {
 				fmt.Printf("%s %d: %s: publish gap %v, delivery gap %v, reconnecting %v\n", way.name, k+1, r.victim, round(r.publish), round(r.deliver), round(r.reconnect))
 			}
 		}
 		way.report(o, all)
 	}
-	return f.judge(run)
+	return f.judge(run, duplicated)
 }
 
 // ending is a way to end the leader.
@@ -68,6 +74,7 @@ type failoverRound struct {
 	deliver   time.Duration // published and taken by clients on the other nodes
 	reconnect time.Duration // publishes of clients of the node that ended
 	ended     time.Duration // until its process had ended
+	twice     int           // messages delivered to two connections that both live
 }
 
 // round ends the leader once and waits until everything is as before.
@@ -97,6 +104,7 @@ func (f *failoverLoad) round(ctx context.Context, end func(context.Context, *har
 	if err := harness.Poll(ctx, func() error { return f.ledger.settled(begin-settleFor, until, home) }); err != nil {
 		return r, err
 	}
+	r.twice = f.ledger.duplicates()
 	r.publish, r.deliver, r.reconnect = f.ledger.gaps(begin-settleFor/10, until, home)
 	if err := leader.Start(); err != nil {
 		return r, err
@@ -104,8 +112,7 @@ func (f *failoverLoad) round(ctx context.Context, end func(context.Context, *har
 	if err := f.cluster.AwaitReady(ctx); err != nil {
 		return r, err
 	}
-	f.goHome(home)
-	return r, harness.Poll(ctx, func() error { return f.atHome(home) })
+	return r, harness.Poll(ctx, func() error { return f.goHome(home) })
 }
 
 func (e ending) report(o options, all []failoverRound) {
@@ -131,7 +138,7 @@ func (e ending) report(o options, all []failoverRound) {
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
 
 // judge ends the load, waits for what is under way, and prints what must not be.
-func (f *failoverLoad) judge(ctx context.Context) error {
+func (f *failoverLoad) judge(ctx context.Context, duplicated int) error {
 	f.stopPublishing()
 	drain, cancel := context.WithTimeout(ctx, drainsBound)
 	defer cancel()
@@ -142,7 +149,7 @@ func (f *failoverLoad) judge(ctx context.Context) error {
 		return nil
 	})
 	sent, confirmed, unknown := f.ledger.counts()
-	lost, duplicated := f.ledger.missing(), f.ledger.duplicates()
+	lost, duplicated := f.ledger.missing(), duplicated+f.ledger.duplicates()
 	fmt.Printf("%d published, %d confirmed, %d unknown (their connection ended); lost %d, duplicated %d, disconnected on surviving nodes %d\n",
 		sent, confirmed, unknown, lost, duplicated, len(f.ledger.disconnects()))
 	var faults []string

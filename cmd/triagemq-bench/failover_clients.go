@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +16,7 @@ import (
 
 const (
 	failoverPrefetch = 64
-	failoverDial     = 500 * time.Millisecond
+	failoverDial     = 5 * time.Second // of a dial with its handshake; a node that has ended refuses at once
 	reconnectPause   = 2 * time.Millisecond
 	publishTick      = time.Millisecond
 )
@@ -81,24 +80,21 @@ func (f *failoverLoad) start(ctx context.Context) {
 func (f *failoverLoad) stopPublishing() { f.publishing() }
 func (f *failoverLoad) wait()           { f.parts.Wait() }
 
-// goHome ends the connections of a home's clients that are elsewhere.
-func (f *failoverLoad) goHome(home int) {
+// goHome ends the connections of a home's clients that are elsewhere; nil once all are at home.
+func (f *failoverLoad) goHome(home int) error {
+	var err error
 	for _, c := range f.clients {
-		if on := c.now.Load(); c.home == home && on != nil && on.node != home {
+		on := c.now.Load()
+		if c.home != home || on != nil && on.node == home {
+			continue
+		}
+		err = errors.New("a client is not at home yet")
+		if on != nil && !on.over.Swap(true) {
 			c.homewards.Store(true)
-			on.over.Store(true)
 			on.conn.Close()
 		}
 	}
-}
-
-func (f *failoverLoad) atHome(home int) error {
-	for _, c := range f.clients {
-		if on := c.now.Load(); c.home == home && (on == nil || on.node != home) {
-			return errors.New("a client is not at home yet")
-		}
-	}
-	return nil
+	return err
 }
 
 // again works on one connection after another: at home if that can be reached, else on the nodes behind it.
@@ -125,22 +121,13 @@ func (c *failoverClient) connect() *connection {
 	for k := range nodes {
 		at := (c.home + k) % len(nodes)
 		conn, err := amqp.DialConfig(nodes[at].URL(), amqp.Config{
-			Heartbeat: 10 * time.Second, Dial: func(network, addr string) (net.Conn, error) { return dialQuickly(network, addr) },
+			Heartbeat: 10 * time.Second, Dial: amqp.DefaultDial(failoverDial),
 		})
 		if err == nil {
 			return &connection{conn: conn, node: at}
 		}
 	}
 	return nil
-}
-
-// dialQuickly bounds the handshake too: amqp091-go lifts the deadline after it.
-func dialQuickly(network, addr string) (net.Conn, error) {
-	conn, err := net.DialTimeout(network, addr, failoverDial)
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.SetDeadline(time.Now().Add(failoverDial))
 }
 
 // pacer is the schedule of a publisher; it goes on while the publisher is held up.

@@ -10,8 +10,8 @@ import (
 type failoverLedger struct {
 	mu       sync.Mutex // guards what follows
 	messages []failoverMessage
-	twice    int
-	ended    []string // connections of nodes that were not ended
+	again    [][2]*connection // that a message came to, one after the other
+	ended    []string         // connections of nodes that were not ended
 }
 
 type failoverMessage struct {
@@ -44,8 +44,9 @@ func (l *failoverLedger) abandon(ids []uint64) {
 	}
 }
 
-// deliver notes a delivery and, as the client does both at once, its acknowledgement. A message that comes again although the connection on which it was
-// acknowledged lives is a duplicate; where that connection has ended the acknowledgement may never have arrived.
+// deliver notes a delivery and, as the client does both at once, its acknowledgement. A message that comes to two connections that both live on is a duplicate.
+// Where either has ended, the acknowledgement may never have arrived; the client may notice that later than another one gets the message, and takes what it
+// has read before it does. So duplicates are counted once the dust has settled.
 func (l *failoverLedger) deliver(id uint64, home int, on *connection) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,8 +54,8 @@ func (l *failoverLedger) deliver(id uint64, home int, on *connection) {
 		return
 	}
 	m := &l.messages[id]
-	if m.ackedBy != nil && !m.ackedBy.isOver() {
-		l.twice++
+	if m.ackedBy != nil {
+		l.again = append(l.again, [2]*connection{m.ackedBy, on})
 	}
 	m.delivered, m.to, m.ackedBy = time.Since(epoch), home, on
 }
@@ -70,7 +71,7 @@ func (l *failoverLedger) settled(from, until time.Duration, victim int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.messages {
-		if m := &l.messages[i]; m.from != victim && m.scheduled >= from && m.scheduled < until && (m.confirmed == 0 || m.delivered == 0) {
+		if m := &l.messages[i]; m.from != victim && m.scheduled >= from && m.scheduled < until && !m.lost && (m.confirmed == 0 || m.delivered == 0) {
 			return fmt.Errorf("message %d is confirmed at %v and delivered at %v", i, m.confirmed, m.delivered)
 		}
 	}
@@ -85,7 +86,7 @@ func (l *failoverLedger) gaps(from, until time.Duration, victim int) (publish, d
 		m := &l.messages[i]
 		switch {
 		case m.scheduled < from || m.scheduled >= until:
-		case m.from != victim:
+		case m.from != victim && m.confirmed > 0:
 			publish = max(publish, m.confirmed-m.scheduled)
 			if m.to != victim {
 				deliver = max(deliver, m.delivered-m.scheduled)
@@ -123,10 +124,17 @@ func (l *failoverLedger) counts() (sent, confirmed, unknown int) {
 	return len(l.messages), confirmed, unknown
 }
 
-func (l *failoverLedger) duplicates() int {
+// duplicates counts them; it is asked before connections are ended on purpose.
+func (l *failoverLedger) duplicates() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.twice
+	for _, pair := range l.again {
+		if !pair[0].isOver() && !pair[1].isOver() {
+			n++
+		}
+	}
+	l.again = nil
+	return n
 }
 
 func (l *failoverLedger) disconnects() []string {

@@ -35,10 +35,10 @@ const (
 
 // failovers is what this node knows of leaders' processes.
 type failovers struct {
-	mu           sync.Mutex // guards what follows
-	incarnations map[string]uint64
-	convictions  convictions
-	acted        charge // for which this node has stood
+	mu          sync.Mutex // guards what follows
+	nonces      map[string]uint64
+	convictions convictions
+	acted       charge // for which this node has stood
 }
 
 // suspect tells that a server's last connection has ended, or that another node asks about it. It does not block.
@@ -70,7 +70,7 @@ func (g *Group) watchLeader() {
 	}
 }
 
-// identify learns the incarnation of a leader.
+// identify learns the nonce of a leader.
 func (g *Group) identify(c charge) {
 	ctx, cancel := context.WithTimeout(g.ctx, identifyBound)
 	defer cancel()
@@ -78,13 +78,13 @@ func (g *Group) identify(c charge) {
 	g.failovers.mu.Lock()
 	defer g.failovers.mu.Unlock()
 	if err != nil {
-		delete(g.failovers.incarnations, c.leader) // of another version, perhaps: it is taken for the one that is on record
+		delete(g.failovers.nonces, c.leader) // of another version, perhaps: it is taken for the one that is on record
 		return
 	}
-	if len(g.failovers.incarnations) >= membersMax {
-		clear(g.failovers.incarnations)
+	if len(g.failovers.nonces) >= membersMax {
+		clear(g.failovers.nonces)
 	}
-	g.failovers.incarnations[c.leader] = t.incarnation
+	g.failovers.nonces[c.leader] = t.nonce
 }
 
 // succeed stands for election at once if the leader's process is gone, a majority agrees and this node is the one to do it. The others may see it a moment
@@ -160,7 +160,7 @@ func (g *Group) agrees(ctx context.Context, c charge) bool {
 	f := &g.failovers
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.convictions.note(c, f.incarnations[c.leader], time.Now())
+	f.convictions.note(c, f.nonces[c.leader], time.Now())
 	return true
 }
 
@@ -168,7 +168,7 @@ func (g *Group) mayConvict(c charge) bool {
 	f := &g.failovers
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.convictions.allows(c, f.incarnations[c.leader], time.Now())
+	return f.convictions.allows(c, f.nonces[c.leader], time.Now())
 }
 
 // isOver looks whether the process that leads a term has ended. One that answers may be a new one: what led a term once and does not any more never will again.

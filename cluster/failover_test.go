@@ -113,7 +113,7 @@ func TestAskedAboutAHealthyLeader(t *testing.T) {
 				asker = c.nodes[1]
 			}
 			a, err := asker.group.ask(t.Context(), x.group.Self(), q)
-			if err != nil || a.yes || a.incarnation != x.group.incarnation {
+			if err != nil || a.yes || a.nonce != x.group.nonce {
 				t.Errorf("%s asked %+v: %+v, %v", x.name, q, a, err)
 			}
 		}

@@ -64,9 +64,9 @@ type Group struct {
 	posts  outboxes
 	reads  readRounds
 
-	failovers   failovers
-	incarnation uint64      // of this process, drawn at random; see testimony
-	suspects    chan string // servers whose last connection has ended
+	failovers failovers
+	nonce     uint64      // of this process, drawn at random; see testimony
+	suspects  chan string // servers whose last connection has ended
 
 	buffers sync.Pool // of *[]byte, for items that came over the network
 

@@ -110,14 +110,14 @@ func better(a, b statement) bool {
 
 // convictions is what this node has found of leaders, so that one that is alive after all is not deposed again and again: where a firewall refuses in the name
 // of a process that leads, the shortcut is worse than none. A process that was found gone in one term is found so in another only after a pause that doubles
-// each time. A new process of the same server begins without a record; one whose incarnation was not learned is taken for the same.
+// each time. A new process of the same server begins without a record; one whose nonce was not learned is taken for the same.
 type convictions map[string]conviction
 
 type conviction struct {
-	incarnation uint64
-	term        uint64
-	count       int
-	at          time.Time
+	nonce uint64
+	term  uint64
+	count int
+	at    time.Time
 }
 
 const (
@@ -127,15 +127,15 @@ const (
 )
 
 // allows tells whether a leader may be found gone now.
-func (c convictions) allows(what charge, incarnation uint64, now time.Time) bool {
+func (c convictions) allows(what charge, nonce uint64, now time.Time) bool {
 	last, found := c[what.leader]
-	if !found || last.isOther(incarnation) || last.term == what.term {
+	if !found || last.isOther(nonce) || last.term == what.term {
 		return true
 	}
 	return now.Sub(last.at) >= holdOff(last.count)
 }
 
-func (c convictions) note(what charge, incarnation uint64, now time.Time) {
+func (c convictions) note(what charge, nonce uint64, now time.Time) {
 	for leader, v := range c {
 		if now.Sub(v.at) > forgetAfter {
 			delete(c, leader)
@@ -143,15 +143,15 @@ func (c convictions) note(what charge, incarnation uint64, now time.Time) {
 	}
 	last, found := c[what.leader]
 	switch {
-	case !found || last.isOther(incarnation):
-		c[what.leader] = conviction{incarnation, what.term, 1, now}
+	case !found || last.isOther(nonce):
+		c[what.leader] = conviction{nonce, what.term, 1, now}
 	case last.term != what.term:
-		c[what.leader] = conviction{max(incarnation, last.incarnation), what.term, last.count + 1, now}
+		c[what.leader] = conviction{max(nonce, last.nonce), what.term, last.count + 1, now}
 	}
 }
 
-func (v conviction) isOther(incarnation uint64) bool {
-	return incarnation != 0 && v.incarnation != 0 && incarnation != v.incarnation
+func (v conviction) isOther(nonce uint64) bool {
+	return nonce != 0 && v.nonce != 0 && nonce != v.nonce
 }
 
 func holdOff(count int) time.Duration {

@@ -152,15 +152,15 @@ func actors(t *rapid.T, voters []string, leader string, world map[string]testimo
 // TestConvictions: a process that is found gone in term after term is alive, and is left alone for longer and longer; one that was restarted has no record.
 func TestConvictions(t *testing.T) {
 	c, now := convictions{}, time.Unix(1000, 0)
-	try := func(term, incarnation uint64, after time.Duration, want bool) {
+	try := func(term, nonce uint64, after time.Duration, want bool) {
 		t.Helper()
 		now = now.Add(after)
 		what := charge{"l", term}
-		if got := c.allows(what, incarnation, now); got != want {
-			t.Errorf("term %d, incarnation %d, %v later: %v, want %v", term, incarnation, after, got, want)
+		if got := c.allows(what, nonce, now); got != want {
+			t.Errorf("term %d, nonce %d, %v later: %v, want %v", term, nonce, after, got, want)
 		}
 		if want {
-			c.note(what, incarnation, now)
+			c.note(what, nonce, now)
 		}
 	}
 	try(1, 11, 0, true)
@@ -189,7 +189,7 @@ func TestSightCodec(t *testing.T) {
 		q := question{what: rapid.Byte().Draw(t, "what"), term: rapid.Uint64().Draw(t, "term"), server: rapid.StringN(0, 40, 100).Draw(t, "server")}
 		a := testimony{
 			yes: rapid.Bool().Draw(t, "yes"), term: rapid.Uint64().Draw(t, "t"), lastTerm: rapid.Uint64().Draw(t, "lt"),
-			lastIndex: rapid.Uint64().Draw(t, "li"), incarnation: rapid.Uint64().Draw(t, "inc"),
+			lastIndex: rapid.Uint64().Draw(t, "li"), nonce: rapid.Uint64().Draw(t, "inc"),
 		}
 		tail := rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "tail") // of a later version
 		if got, err := decodeQuestion(append(q.encode(), tail...)); err != nil || got != q {

@@ -62,8 +62,8 @@ func newGroup(cfg Config, m Machine) *Group {
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.posts.of = map[string]*outbox{}
 	g.calls.idle = map[string][]*mux.Conn{}
-	g.suspects, g.incarnation = make(chan string, 64), 1+rand.Uint64N(math.MaxUint64)
-	g.failovers.incarnations, g.failovers.convictions = map[string]uint64{}, convictions{}
+	g.suspects, g.nonce = make(chan string, 64), 1+rand.Uint64N(math.MaxUint64)
+	g.failovers.nonces, g.failovers.convictions = map[string]uint64{}, convictions{}
 	g.fsm = &machineFSM{machine: m, fatal: g.fatal, ctx: g.ctx, usage: logUsage{
 		threshold: cfg.SnapshotBytes, trailingBytes: cfg.TrailingBytes, trailingTime: cfg.TrailingTime, due: make(chan struct{}, 1),
 	}}

@@ -24,7 +24,7 @@ const (
 // A call of kind callLeaderGone asks one of three things; integers big-endian:
 //
 //	request: uint8 what (askPresence, askLeader, askOrigin), uint64 term, uint8 length and server
-//	answer:  uint8 flags, uint64 term, uint64 term and uint64 index of the last log entry, uint64 incarnation
+//	answer:  uint8 flags, uint64 term, uint64 term and uint64 index of the last log entry, uint64 nonce
 //
 // Both may grow at the end. A node that does not know the kind answers with an error, from which nothing follows.
 const (
@@ -58,12 +58,12 @@ func decodeQuestion(b []byte) (q question, err error) {
 	return question{what: b[0], term: binary.BigEndian.Uint64(b[1:]), server: string(b[10 : 10+int(b[9])])}, nil
 }
 
-// testimony is the answer. term, the last log entry and the incarnation are those of the node that gives it.
+// testimony is the answer. term, the last log entry and the nonce are those of the node that gives it.
 type testimony struct {
 	yes                 bool
 	term                uint64
 	lastTerm, lastIndex uint64
-	incarnation         uint64 // drawn at random when the group was opened; never 0
+	nonce               uint64 // drawn at random when the group was opened; never 0
 }
 
 func (t testimony) encode() []byte {
@@ -71,7 +71,7 @@ func (t testimony) encode() []byte {
 	if t.yes {
 		b[0] = flagYes
 	}
-	for _, v := range []uint64{t.term, t.lastTerm, t.lastIndex, t.incarnation} {
+	for _, v := range []uint64{t.term, t.lastTerm, t.lastIndex, t.nonce} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	return b
@@ -82,7 +82,7 @@ func decodeTestimony(b []byte) (t testimony, err error) {
 		return t, errAsk
 	}
 	t.yes = b[0]&flagYes != 0
-	for i, v := range []*uint64{&t.term, &t.lastTerm, &t.lastIndex, &t.incarnation} {
+	for i, v := range []*uint64{&t.term, &t.lastTerm, &t.lastIndex, &t.nonce} {
 		*v = binary.BigEndian.Uint64(b[1+8*i:])
 	}
 	return t, nil
@@ -120,7 +120,7 @@ func (g *Group) serveQuestion(ctx context.Context, b []byte) ([]byte, error) {
 // testimony adds what a node says of itself to its answer.
 func (g *Group) testimony(yes bool) testimony {
 	in := g.instance()
-	t := testimony{yes: yes, term: in.raft.CurrentTerm(), incarnation: g.incarnation}
+	t := testimony{yes: yes, term: in.raft.CurrentTerm(), nonce: g.nonce}
 	t.lastTerm, t.lastIndex = g.lastEntry(in.raft)
 	return t
 }

@@ -58,6 +58,20 @@ func (w *Network) Unmute(t testing.TB, from, to int) {
 	w.ip(t, "-n %s neigh del %s dev eth0", w.ns(from+1), w.Hosts[to].IP)
 }
 
+// Refuse makes host at (from 0) refuse everything that it sends to host of, as a firewall that rejects would: it takes that address for one of its own, where
+// nothing listens, and drops what comes from there. Accept ends that.
+func (w *Network) Refuse(t testing.TB, at, of int) {
+	if out, err := w.Inside(at, "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2").CombinedOutput(); err != nil {
+		t.Fatalf("sysctl: %v\n%s", err, out) // or it would tell all others that the address is its own
+	}
+	w.ip(t, "-n %s addr add %s/32 dev lo", w.ns(at+1), w.Hosts[of].IP)
+}
+
+// Accept lets host at reach host of again.
+func (w *Network) Accept(t testing.TB, at, of int) {
+	w.ip(t, "-n %s addr del %s/32 dev lo", w.ns(at+1), w.Hosts[of].IP)
+}
+
 // Inside returns what runs a command on host k.
 func (w *Network) Inside(k int, command ...string) *exec.Cmd {
 	args := append(w.Hosts[k].Run, command...)

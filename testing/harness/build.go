@@ -6,16 +6,40 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
 // Build compiles the triagemq command into dir and returns the binary's path.
-func Build(dir string, flags ...string) (string, error) {
+func Build(dir string, flags ...string) (string, error) { return buildIn(".", dir, flags...) }
+
+// BuildCommit compiles the triagemq command of a commit of this repository into dir and returns the binary's path. The commit's source goes below dir too.
+func BuildCommit(dir, commit string) (string, error) {
+	root, err := exec.Command("git", "rev-parse", "--show-toplevel").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the repository: %w", err)
+	}
+	source, archive := filepath.Join(dir, "source"), filepath.Join(dir, "source.tar")
+	if err := os.Mkdir(source, 0o700); err != nil {
+		return "", err
+	}
+	for _, command := range [][]string{
+		{"git", "-C", strings.TrimSpace(string(root)), "archive", "--format=tar", "--output", archive, commit}, {"tar", "-xf", archive, "-C", source},
+	} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("unpacking %s: %w\n%s", commit, err, out)
+		}
+	}
+	return buildIn(source, dir)
+}
+
+func buildIn(source, dir string, flags ...string) (string, error) {
 	bin := filepath.Join(dir, "triagemq")
 	args := append([]string{"build", "-o", bin}, flags...)
 	cmd := exec.Command("go", append(args, "github.com/triagemq/triagemq/cmd/triagemq")...)
+	cmd.Dir = source
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -56,7 +80,13 @@ func RemoveBinary() {
 // Start opens a cluster for a test, waits until it is ready, and ends it with the test. When the test failed it shows the ends of the nodes' logs.
 func Start(t testing.TB, nodes int, args ...string) *Cluster {
 	t.Helper()
-	c, err := Open(Config{Binary: Binary(t), Dir: t.TempDir(), Nodes: nodes, Args: args})
+	return StartBinary(t, Binary(t), nodes, args...)
+}
+
+// StartBinary is Start with a program of its own.
+func StartBinary(t testing.TB, binary string, nodes int, args ...string) *Cluster {
+	t.Helper()
+	c, err := Open(Config{Binary: binary, Dir: t.TempDir(), Nodes: nodes, Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}

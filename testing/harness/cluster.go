@@ -210,9 +210,10 @@ func (c *Cluster) Others(n *Node) []*Node {
 
 // Status is /api/cluster.
 type Status struct {
-	Leader string `json:"leader"`
-	Term   uint64 `json:"term"`
-	Nodes  []struct {
+	Leader       string `json:"leader"`
+	Term         uint64 `json:"term"`
+	FeatureLevel uint32 `json:"feature_level"` // 0 from a version that does not tell
+	Nodes        []struct {
 		ID      string `json:"id"`
 		State   string `json:"state"`
 		Voter   bool   `json:"voter"`
@@ -224,6 +225,7 @@ type Status struct {
 			Index uint64 `json:"index"`
 			Hash  string `json:"hash"`
 		} `json:"digest"`
+		Supported uint32 `json:"feature_level_supported"`
 	} `json:"nodes"`
 }
 

@@ -40,6 +40,13 @@ func (n *Node) URL() string { return "amqp://" + cmp.Or(n.Login, "guest:guest") 
 // LogFile collects the output of every process of this node.
 func (n *Node) LogFile() string { return filepath.Join(n.Dir, "triagemq.log") }
 
+// Use names the program that the next Start runs.
+func (n *Node) Use(binary string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.command = append(n.command[:len(n.command)-1:len(n.command)-1], binary)
+}
+
 // Start runs the node's process again with the same folder and addresses. It is an error while it runs.
 func (n *Node) Start() error {
 	n.mu.Lock()

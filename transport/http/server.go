@@ -94,7 +94,7 @@ type Server struct {
 
 // New returns a server that does nothing until Open.
 func New(b Broker, log hclog.Logger) *Server {
-	s := &Server{broker: b, log: log, routes: routes()}
+	s := &Server{broker: b, log: log, routes: append(routes(), nextRoutes()...)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	mux := nethttp.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)

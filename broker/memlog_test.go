@@ -46,6 +46,7 @@ type memCluster struct {
 	lastStream [2]uint64 // by mutant StreamOnce: node, term
 	highest    map[string]uint64
 	onCommit   func(memEntry)
+	gossiped   map[int]uint32 // the feature level that gossip tells of a node; 0: nothing
 }
 
 type memEntry struct {
@@ -601,7 +602,7 @@ func (m *memNode) Members() []Member {
 	defer m.c.mu.Unlock()
 	var out []Member
 	for _, x := range m.c.nodes {
-		out = append(out, Member{Node: x.id, Name: fmt.Sprintf("n%d", x.i+1), Voter: true, Boot: m.c.boots[x.id]})
+		out = append(out, Member{Node: x.id, Name: fmt.Sprintf("n%d", x.i+1), Voter: true, Boot: m.c.boots[x.id], FeatureLevel: m.c.gossiped[x.i]})
 	}
 	return out
 }

@@ -119,6 +119,14 @@ func (n *note) encode(dst []byte) []byte {
 	return putText(putText(append(dst, objectNote), n.name), n.text)
 }
 
+// nextObjects are the objects that level 2 adds, in the order of their names.
+func (s *State) nextObjects() (notes []object) {
+	for _, name := range slices.Sorted(maps.Keys(s.next.notes)) {
+		notes = append(notes, s.next.notes[name])
+	}
+	return notes
+}
+
 // encodeNextHead writes what level 2 adds to the head, behind what level 1 has: numbers belong there, because the digest hashes the head whole.
 func (s *State) encodeNextHead(dst []byte) []byte {
 	if s.level < 2 {
@@ -132,11 +140,7 @@ func (s *State) encodeNext(dst []byte) []byte {
 	if s.level < 2 {
 		return dst
 	}
-	notes := make([]*note, 0, len(s.next.notes))
-	for _, name := range slices.Sorted(maps.Keys(s.next.notes)) {
-		notes = append(notes, s.next.notes[name])
-	}
-	return encodeAll(dst, notes)
+	return encodeAll(dst, s.nextObjects())
 }
 
 // nextHead reads what encodeNextHead writes.

@@ -138,6 +138,10 @@ func (p *pilot) newcomers(ctx context.Context, members map[string]bool) (out []s
 		if members[x.Server] || x.Leaving || x.Cluster != self.Cluster || p.isHeld(x.Server) || p.g.machine.Known(x.Server) {
 			continue
 		}
+		if err := p.g.fitsLevel(x); err != nil {
+			p.warn(x.Server, "a server that wants to join is not taken in", "server", x.Server, "error", err)
+			continue
+		}
 		position, err := p.g.askPosition(ctx, x.Server)
 		if err != nil {
 			p.warn(x.Server, "a server that wants to join does not answer on the peer port", "server", x.Server, "peer", x.Peer, "error", err)

@@ -165,3 +165,30 @@ func TestNewcomersOfOlderPrograms(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestOlderNewcomerIsNotTakenIn: at level 2 a server whose program knows level 1 stays outside, and is taken in with a newer program.
+func TestOlderNewcomerIsNotTakenIn(t *testing.T) {
+	c := newCluster(t, 1, func(cfg *Config) { quick(cfg); cfg.FeatureLevel = 2 }).start()
+	first := c.nodes[0]
+	(&levelNode{testNode: first}).raise()
+	late := c.add("n2") // its program knows level 1
+	warned := map[string]time.Time{}
+	c.eventually("the leader refuses n2", func() bool {
+		r := first.group.readyReign()
+		if r == nil {
+			return false
+		}
+		p := &pilot{reign: r, warned: warned, held: map[string]hold{}}
+		if found := p.newcomers(t.Context(), map[string]bool{first.group.Self(): true}); len(found) > 0 {
+			t.Fatalf("newcomers: %+v", found)
+		}
+		return !warned[late.group.Self()].IsZero()
+	})
+	if got := len(first.group.Members()); got != 1 {
+		t.Errorf("%d members", got)
+	}
+	late.stop()
+	late.cfg.FeatureLevel = 2
+	late.start()
+	c.voters()
+}

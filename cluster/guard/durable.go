@@ -40,11 +40,12 @@ var errNoSlot = fmt.Errorf("%w: the durable index has no valid slot", ErrCorrupt
 //
 // One goroutine at a time calls raise and lower; sync may run beside them.
 type durableIndex struct {
-	f     *os.File
-	seq   uint64
-	index uint64
+	f *os.File
+	durableSlot
 	dirty atomic.Bool
 }
+
+type durableSlot struct{ seq, index uint64 }
 
 // openDurableIndex opens the file, or creates it with index 0; existed tells which.
 func openDurableIndex(dir string) (d *durableIndex, existed bool, err error) {
@@ -84,14 +85,21 @@ func createDurableIndex(dir, path string) (*os.File, error) {
 }
 
 func (d *durableIndex) load() error {
+	read, err := decodeDurableIndex(d.f)
+	d.durableSlot = read
+	return err
+}
+
+// decodeDurableIndex reads the two slots.
+func decodeDurableIndex(from io.ReaderAt) (d durableSlot, err error) {
 	found := false
 	for slot := range int64(2) {
 		var b [slotSize]byte
-		if _, err := d.f.ReadAt(b[:], slot*slotStride); err != nil {
+		if _, err := from.ReadAt(b[:], slot*slotStride); err != nil {
 			if errors.Is(err, io.EOF) {
 				continue // cut short: as good as damaged
 			}
-			return err
+			return durableSlot{}, err
 		}
 		if binary.BigEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
 			continue
@@ -101,9 +109,9 @@ func (d *durableIndex) load() error {
 		}
 	}
 	if !found {
-		return errNoSlot
+		return durableSlot{}, errNoSlot
 	}
-	return nil
+	return d, nil
 }
 
 // raise notes that the log is durable up to index.

@@ -66,6 +66,7 @@ type RefoundConfig struct {
 
 // Refounded is a node that is ready to be started.
 type Refounded struct {
+	Name    string // --node-id
 	Server  string // its new server id
 	Cluster string // the new cluster's id
 	Index   uint64 // of the new cluster's first snapshot
@@ -151,7 +152,7 @@ func refound(cfg *RefoundConfig, kind string, m Replica, load func() (refoundSta
 	if err := f.changePlaces(); err != nil {
 		return Refounded{}, err
 	}
-	done := Refounded{Server: f.plan.Server, Cluster: f.plan.Cluster, Index: f.plan.Index, Term: f.plan.Term}
+	done := Refounded{Name: f.plan.Name, Server: f.plan.Server, Cluster: f.plan.Cluster, Index: f.plan.Index, Term: f.plan.Term}
 	if f.plan.Aside != "" {
 		done.Aside = f.file(f.plan.Aside)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/triagemq/triagemq/cmd/triagemq/cli"
 	"github.com/triagemq/triagemq/cmd/triagemq/node"
+	"github.com/triagemq/triagemq/cmd/triagemq/offline"
 )
 
 func main() {
@@ -31,6 +32,10 @@ func commands() cli.Command {
 			{Name: "dev", Args: "[flags]", Summary: "run a cluster on loopback; dev start-node NAME --data-dir DIR starts one of its nodes again",
 				Run: func(in *cli.Invocation) error { return dev(in.Args) }},
 			cli.Cluster(),
+			cli.Backup(),
+			offline.Restore(),
+			offline.Recover(),
+			offline.Inspect(),
 			{Name: "version", Summary: "print the version", Run: version},
 		},
 	}

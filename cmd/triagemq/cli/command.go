@@ -1,7 +1,7 @@
 // Package cli is the administrator's side of the triagemq command: one file a noun (cluster.go, …), each of which returns a Command for the table in main.
 //
 // What the nouns share lies in files of their own: command.go (the tree of commands, help, flags), client.go (a node's HTTP door), exit.go (exit codes and how
-// errors carry them), table.go (output). A command talks to a running node by its HTTP door, like any other client; it imports nothing of the broker. It writes
+// errors carry them), table.go (output). A command talks to a running node by its HTTP door, like any other client; of the broker it imports nothing but the format of backups. It writes
 // its result to Stdout, as a table for people or, with --json, as one JSON value whose field names are documented and only ever added to; everything else goes
 // to Stderr. No package state, no goroutine outlives Run. Start reading at Command.
 package cli

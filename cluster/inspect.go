@@ -284,8 +284,24 @@ func inspectBolt(path string, from, to uint64, each func(*raft.Log) error) error
 	})
 }
 
-// listSnapshots lists raft's snapshots, the newest first. One that is reaped meanwhile is left out.
-func listSnapshots(dir string, verify bool) ([]SnapshotInfo, error) {
+// listSnapshots lists raft's snapshots, the newest first. One that is being reaped has lost files before its folder is gone: the list is then read again.
+func listSnapshots(dir string, verify bool) (infos []SnapshotInfo, err error) {
+	for range snapshotListTries {
+		infos, err = readSnapshots(dir, verify)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		time.Sleep(snapshotListPause)
+	}
+	return infos, err
+}
+
+const (
+	snapshotListTries = 10
+	snapshotListPause = 20 * time.Millisecond
+)
+
+func readSnapshots(dir string, verify bool) ([]SnapshotInfo, error) {
 	infos := []SnapshotInfo{}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -297,13 +313,11 @@ func listSnapshots(dir string, verify bool) ([]SnapshotInfo, error) {
 			continue
 		}
 		info, err := inspectSnapshot(filepath.Join(dir, e.Name()), verify)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && !exists(filepath.Join(dir, e.Name())):
-		case err != nil:
+		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", e.Name(), err))
-		default:
-			infos = append(infos, info)
+			continue
 		}
+		infos = append(infos, info)
 	}
 	slices.SortFunc(infos, func(a, b SnapshotInfo) int {
 		return cmp.Or(cmp.Compare(b.Term, a.Term), cmp.Compare(b.Index, a.Index), cmp.Compare(b.ID, a.ID))

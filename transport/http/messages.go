@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"strconv"
 	"unicode/utf8"
 
@@ -149,7 +150,9 @@ func (r *request) publish() (response, error) {
 	}
 	routed := false
 	err = r.withSession(r.vhost(), func(ctx context.Context, s *session) error {
-		if err := s.broker.AwaitPublish(ctx); err != nil {
+		if err := s.broker.AwaitPublish(ctx); errors.Is(err, context.DeadlineExceeded) {
+			return unavailable("nothing was published: an alarm of memory or disk holds publishers; /api/health/checks/alarms tells which")
+		} else if err != nil {
 			return err
 		}
 		o, err := s.do(ctx, func(ref fsm.Ref) fsm.Command {

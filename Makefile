@@ -55,8 +55,13 @@ conformance: ## clients of others against a real cluster, leaders lost meanwhile
 oracle: ## compare the answers to some 1,200 operations with those of a RabbitMQ, unpacked from Debian's package; ONLY=REGEX chooses cases; needs what conformance needs
 	SUITE=oracle $(GO) test -count=1 -timeout 15m -tags conformance -run TestConformance -v ./testing/conformance
 
+.PHONY: nextlevel
+nextlevel: ## state machine, broker and HTTP in builds with one more feature level than the release
+	$(GO) vet -tags nextlevel ./...
+	$(GO) test -tags nextlevel -timeout 9m ./fsm ./broker ./transport/http
+
 .PHONY: check
-check: lint generated race smoke fuzz-short chaos-short ## what CI runs beyond make test (under 45 minutes)
+check: lint generated race nextlevel smoke fuzz-short chaos-short ## what CI runs beyond make test (under 45 minutes)
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck and the rules of testing/lint

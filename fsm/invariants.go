@@ -78,7 +78,7 @@ func (k *checker) checkObjects() {
 		}
 	}
 	objects := k.checkUsers() + len(k.all.sessions) + len(k.all.exchanges) + len(k.all.queues) + len(k.all.bindings) + len(k.all.channels) +
-		len(k.all.consumers) + len(s.vhosts) + len(s.origins) + len(s.sortedPolicies()) + len(s.parameters) + len(s.nextObjects())
+		len(k.all.consumers) + len(s.vhosts) + len(s.origins) + len(s.sortedPolicies()) + len(s.parameters) + len(s.next.objects())
 	if objects != s.digest.objects {
 		k.failf("the digest covers %d objects of %d", s.digest.objects, objects)
 	}
@@ -442,7 +442,7 @@ func (k *checker) checkDigest() {
 	addAll(add, k.all.bindings)
 	addAll(add, k.all.channels)
 	addAll(add, k.all.consumers)
-	addAll(add, k.s.nextObjects())
+	addAll(add, k.s.next.objects())
 	if sum != k.s.digest.sum {
 		k.failf("the digest is %x, hashed anew it is %x", k.s.digest.sum, sum)
 	}

@@ -20,7 +20,7 @@ func (s *State) operateNext(kind CommandKind, _ Ref, _ []byte) *refusal {
 	return refuse(NotImplemented, "%v is no operator's command", kind)
 }
 
-func (s *State) nextObjects() []object { return nil }
+func (*nextState) objects() []object { return nil }
 
 func (s *State) encodeNextHead(dst []byte) []byte { return dst }
 

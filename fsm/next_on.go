@@ -119,10 +119,10 @@ func (n *note) encode(dst []byte) []byte {
 	return putText(putText(append(dst, objectNote), n.name), n.text)
 }
 
-// nextObjects are the objects that level 2 adds, in the order of their names.
-func (s *State) nextObjects() (notes []object) {
-	for _, name := range slices.Sorted(maps.Keys(s.next.notes)) {
-		notes = append(notes, s.next.notes[name])
+// objects are those that level 2 adds, in the order of their names.
+func (n *nextState) objects() (notes []object) {
+	for _, name := range slices.Sorted(maps.Keys(n.notes)) {
+		notes = append(notes, n.notes[name])
 	}
 	return notes
 }
@@ -140,7 +140,7 @@ func (s *State) encodeNext(dst []byte) []byte {
 	if s.level < 2 {
 		return dst
 	}
-	return encodeAll(dst, s.nextObjects())
+	return encodeAll(dst, s.next.objects())
 }
 
 // nextHead reads what encodeNextHead writes.

@@ -209,8 +209,7 @@ func (g *Group) publishClosed() {
 	g.publishLocked(Leadership{})
 }
 
-// fatal reports what this node must not survive.
+// fatal reports what this node must not survive. It writes no log line: where the disk hangs, the file of the log may be on it, and the write would never return.
 func (g *Group) fatal(err error) {
-	g.log.Error("cannot go on: this node's log or state can no longer be trusted", "error", err)
-	g.cfg.Fatal(err)
+	g.cfg.Fatal(fmt.Errorf("this node's log or state can no longer be trusted: %w", err))
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -132,9 +133,16 @@ func (n *Node) Close(ctx context.Context) error {
 
 // fatal ends the process at once: what this node's disk or state says can no longer be trusted, and every further answer might be wrong.
 func (n *Node) fatal(err error) {
+	// What this process logs may go to the disk that hangs: the line is tried, and not waited for.
+	time.AfterFunc(lastWords, func() { os.Exit(fatalStatus) })
 	n.log.Error("this node cannot go on", "error", err)
-	os.Exit(3)
+	os.Exit(fatalStatus)
 }
+
+const (
+	fatalStatus = 3
+	lastWords   = 500 * time.Millisecond
+)
 
 func (n *Node) brokerConfig() broker.Config {
 	c := broker.Default()

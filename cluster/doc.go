@@ -14,7 +14,7 @@
 //
 // A leader whose process has ended is replaced at once: failover.go. Leadership is handed over by transfer.go.
 //
-// Goroutines: one each for leadership (reign.go), suspicions against the leader (failover.go), proposals of the reign, accepting streams and calls, gossip events and joining, snapshots, commit
-// notices, the read index; two for every stream at either end. Close joins them all. Locks: Group.mu guards what Leadership tells and the open stream;
+// Goroutines: one each for leadership (reign.go), suspicions against the leader (failover.go), proposals of the reign, accepting streams and calls, gossip
+// events and joining, snapshots, commit notices, the read index; two for every stream at either end. Close joins them all. Locks: Group.mu guards what Leadership tells and the open stream;
 // reign.mu the queue; they are leaves, nothing blocks while one is held.
 package cluster

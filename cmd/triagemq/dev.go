@@ -120,7 +120,7 @@ func devPlan(f devFlags) (plan *devCluster, remove func(), err error) {
 		return nil, nil, err
 	}
 	if old, err := loadDev(dir); err == nil && len(old.Nodes) != f.nodes {
-		return nil, nil, fmt.Errorf("%s was made with --nodes %d, and a cluster cannot change its size yet: use --nodes %d or another folder", dir, len(old.Nodes), len(old.Nodes))
+		return nil, nil, fmt.Errorf("%s was made with --nodes %d, and dev does not change the size of a cluster: use --nodes %d or another folder", dir, len(old.Nodes), len(old.Nodes))
 	}
 	plan = &devCluster{Dir: dir, Binary: binary}
 	var join []string

@@ -53,8 +53,11 @@ func server(args []string) error {
 		}
 	}()
 	err = n.Close(ctx)
-	if departed && n.Departure() != nil {
-		return &cli.Error{Code: exitDeparted, Err: n.Departure()}
+	if departed {
+		err = errors.Join(err, n.Departure())
+	}
+	if errors.Is(err, node.ErrRemoved) {
+		return &cli.Error{Code: exitDeparted, Err: err}
 	}
 	return err
 }

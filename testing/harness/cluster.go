@@ -112,8 +112,12 @@ func (c *Cluster) RemoveNode(ctx context.Context, n *Node) error {
 	if err := n.Post(ctx, "/api/cluster/leave", struct{}{}); err != nil {
 		return err
 	}
-	if err := n.awaitExit(ctx); err != nil {
+	code, err := n.AwaitExit(ctx)
+	if err != nil {
 		return err
+	}
+	if code != 0 {
+		return fmt.Errorf("%s left and ended with %d", n.Name, code)
 	}
 	c.Nodes = c.Others(n)
 	return nil

@@ -3,6 +3,7 @@
 package system
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -78,5 +79,34 @@ func TestHARemovedNodeEnds(t *testing.T) {
 		}
 	}
 	c.Nodes = c.Others(gone)
+	finish(t, c, load)
+}
+
+// TestHADeadServersGo kills two of five: one is removed after its time, which leaves four voters, the other one then too; the three that are left stay, though
+// one of them dies as well.
+func TestHADeadServersGo(t *testing.T) {
+	c := harness.Start(t, 5, "--dead-server-after", "1m")
+	load := growingLoad(t, c)
+	for range 2 {
+		dead := c.Nodes[len(c.Nodes)-1]
+		dead.Kill()
+		c.Nodes = c.Others(dead)
+	}
+	check(t, c.AwaitVoters(within(t, 3*time.Minute)))
+	dead := c.Nodes[2]
+	dead.Kill()
+	over := time.Now().Add(75 * time.Second) // its time, and some looks of the leader
+	check(t, harness.Poll(within(t, 2*time.Minute), func() error {
+		st, err := c.Nodes[0].Status(t.Context())
+		if err == nil && len(st.Nodes) != 3 {
+			t.Fatalf("%d members are left", len(st.Nodes))
+		}
+		if time.Now().Before(over) {
+			return errors.New("its time is not over yet")
+		}
+		return err
+	}))
+	check(t, dead.Start())
+	check(t, c.AwaitReady(within(t, time.Minute)))
 	finish(t, c, load)
 }

@@ -96,18 +96,24 @@ func Open(cfg Config) (n *Node, err error) {
 	return n, nil
 }
 
-// Departed is closed once this node is no member of its cluster any more; the process should then end. How tells which it was.
+// Departed is closed once this node is no member of its cluster any more, or stopped to leave it and could not; the process should then end.
 func (n *Node) Departed() <-chan struct{} { return n.group.Departed() }
 
-// ErrRemoved says that the cluster went on without this node, not by its own wish.
-var ErrRemoved = errors.New("this node was removed from its cluster")
+// Why a node departs otherwise than by leaving.
+var (
+	ErrRemoved = errors.New("this node was removed from its cluster")
+	ErrNotLeft = errors.New("this node stopped to leave its cluster and could not: start it again, and it is a member as before")
+)
 
-// Departure is nil where the node left by its own wish, ErrRemoved where it was removed.
+// Departure is nil where the node left by its own wish, once Departed is closed.
 func (n *Node) Departure() error {
-	if n.group.How() == cluster.DepartedRemoved {
+	switch n.group.How() {
+	case cluster.DepartedLeft:
+		return nil
+	case cluster.DepartedRemoved:
 		return ErrRemoved
 	}
-	return nil
+	return ErrNotLeft
 }
 
 // Close stops the node in an orderly way: clients see their confirms and then a forced close, another node leads before this one is gone. ctx bounds it.

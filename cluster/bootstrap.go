@@ -97,6 +97,10 @@ func (g *Group) tellWaiting(self gossipMeta, others []gossipMeta) {
 		g.log.Warn("waiting to be taken into a cluster: this node forms none (--join without --bootstrap-expect); the leader takes it in once they hear of each other", "heard_of", heard)
 		return
 	}
+	if uint64(len(heard)) > self.Expect {
+		g.log.Warn("more servers are heard of than form the cluster, and none is formed: do --join lists of two clusters overlap, or does --bootstrap-expect differ?", "expect", self.Expect, "heard_of", heard)
+		return
+	}
 	g.log.Warn("waiting for the servers that form the cluster; check that all run with the same --join, --bootstrap-expect and secret", "expect", self.Expect, "heard_of", heard)
 }
 
@@ -104,27 +108,4 @@ func (g *Group) tellWaiting(self gossipMeta, others []gossipMeta) {
 func (g *Group) describe(m *gossipMeta) {
 	id, boot := g.dir.identity()
 	m.Cluster, m.Boot, m.HasState, m.Leaving, m.Level = id.Cluster, boot, g.hasState(), g.leaving.Load(), g.dir.level()
-}
-
-func (g *Group) adoptFromGossip() {
-	if id, _ := g.dir.identity(); id.Cluster != "" {
-		return
-	}
-	_, others := g.gossip.snapshot()
-	for _, x := range others {
-		if x.Cluster != "" {
-			g.adopt(x.Cluster, x.Server)
-			return
-		}
-	}
-}
-
-// adopt takes this node into a cluster; it does nothing where it has one.
-func (g *Group) adopt(cluster, from string) {
-	adopted, err := g.dir.adoptCluster(cluster)
-	if err != nil {
-		g.log.Error("cannot keep the cluster id", "error", err)
-	} else if adopted {
-		g.log.Info("joined a cluster", "cluster", cluster, "told_by", from)
-	}
 }

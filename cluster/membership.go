@@ -1,9 +1,9 @@
 package cluster
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"log"
@@ -28,7 +28,8 @@ type membership struct {
 	list    *memberlist.Memberlist
 	ignore  func()        // ends following the secrets
 	changed chan struct{} // something to look at; capacity 1
-	unheard bool          // the latest word may have reached nobody; update's own
+	warned  mux.Cooldown
+	unheard bool // the latest word may have reached nobody; update's own
 
 	mu      sync.Mutex // guards what follows; memberlist's callbacks run under its own lock
 	self    gossipMeta
@@ -63,12 +64,39 @@ func openMembership(cfg *Config, self gossipMeta) (*membership, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.list, err = memberlist.Create(conf); err != nil {
+	transport, port, err := m.openTransport(cfg, conf)
+	if err != nil {
 		return nil, fmt.Errorf("gossip on %s: %w", cfg.GossipAddr, err)
 	}
+	conf.Transport, conf.BindPort, conf.AdvertisePort = transport, port, port
+	if m.list, err = memberlist.Create(conf); err != nil {
+		return nil, errors.Join(fmt.Errorf("gossip on %s: %w", cfg.GossipAddr, err), transport.Shutdown())
+	}
 	m.ignore = cfg.Trust.Follow(func() { m.rekey(conf.Keyring, cfg.Trust) })
-	m.addr = net.JoinHostPort(cmp.Or(conf.AdvertiseAddr, conf.BindAddr), strconv.Itoa(conf.AdvertisePort)) // Create fills in the port that it took
+	m.addr = net.JoinHostPort(cmp.Or(conf.AdvertiseAddr, conf.BindAddr), strconv.Itoa(port))
 	return m, nil
+}
+
+// openTransport binds the gossip address. Where certificates are demanded all contacts are TCP, in TLS, and the secret is proved there too.
+func (m *membership) openTransport(cfg *Config, conf *memberlist.Config) (memberlist.NodeAwareTransport, int, error) {
+	if !cfg.Trust.Certified() {
+		g, err := openPlainGossip(conf)
+		if err != nil {
+			return nil, 0, err
+		}
+		return g, g.GetAutoBindPort(), nil
+	}
+	g, err := openSealedGossip(mux.Config{Addr: cfg.GossipAddr, Trust: cfg.Trust, Local: m.identity, Logger: m.log})
+	if err != nil {
+		return nil, 0, err
+	}
+	return g, g.boundPort(), nil
+}
+
+func (m *membership) identity() mux.Identity {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return mux.Identity{Cluster: m.self.Cluster, Server: m.self.Server, Name: m.self.Name, Boot: m.self.Boot}
 }
 
 func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
@@ -86,7 +114,7 @@ func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
 		}
 		conf.AdvertiseAddr = ip.String()
 	}
-	if keys := gossipKeys(cfg.Trust); len(keys) > 0 {
+	if keys := gossipKeys(cfg.Trust); len(keys) > 0 && !cfg.Trust.Certified() {
 		if conf.Keyring, err = memberlist.NewKeyring(keys, keys[0]); err != nil {
 			return nil, err
 		}
@@ -95,8 +123,8 @@ func (m *membership) config(cfg *Config) (*memberlist.Config, error) {
 	conf.PushPullInterval = 5 * time.Second      // what a lost broadcast costs at most
 	conf.TCPTimeout = 2 * time.Second
 	conf.DeadNodeReclaimTime = time.Nanosecond // a server may come back under another address: its id is nobody else's
-	conf.Logger = log.New(gossipLog{m.log}, "", 0)
-	conf.Delegate, conf.Events, conf.Alive, conf.Merge = m, m, m, m
+	conf.Logger = log.New(gossipLog{m}, "", 0)
+	conf.Delegate, conf.Events, conf.Alive, conf.Merge, conf.Conflict = m, m, m, m, m
 	return conf, nil
 }
 
@@ -120,7 +148,7 @@ func (m *membership) update(change func(*gossipMeta)) {
 func (m *membership) viewLocked() []string {
 	view := []string{m.self.Server}
 	for server, x := range m.members {
-		if x.alive {
+		if m.countsLocked(x) {
 			view = append(view, server)
 		}
 	}
@@ -142,7 +170,7 @@ func (m *membership) snapshot() (self gossipMeta, alive []gossipMeta) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, x := range m.members {
-		if x.alive {
+		if m.countsLocked(x) {
 			alive = append(alive, x.gossipMeta)
 		}
 	}
@@ -158,7 +186,7 @@ func (m *membership) member(server string) (meta gossipMeta, alive, known bool) 
 		return m.self, true, true
 	}
 	if x := m.members[server]; x != nil {
-		return x.gossipMeta, x.alive, true
+		return x.gossipMeta, m.countsLocked(x), !m.foreignLocked(x.Cluster)
 	}
 	return gossipMeta{}, false, false
 }
@@ -177,7 +205,7 @@ func (m *membership) joinForever(ctx context.Context) {
 				return
 			}
 			if _, err := m.list.Join([]string{addr}); err != nil {
-				m.log.Debug("no gossip contact yet", "address", addr, "error", err)
+				m.reportContact(addr, err)
 			} else {
 				m.join.answered(addr)
 			}
@@ -203,7 +231,7 @@ func (m *membership) missing(ctx context.Context) (addrs []string, failed map[st
 		live, members := addr == m.addr, false
 		for _, x := range m.members {
 			if x.gossip == addr {
-				live, members = live || x.alive, true
+				live, members = live || m.countsLocked(x), true
 			}
 		}
 		if !live && m.join.due(addr, members) {
@@ -269,32 +297,6 @@ func (m *membership) NotifyUpdate(n *memberlist.Node) { m.note(n, true) }
 // NotifyLeave is memberlist.EventDelegate.
 func (m *membership) NotifyLeave(n *memberlist.Node) { m.note(n, false) }
 
-// NotifyAlive is memberlist.AliveDelegate: a server of another cluster is no member, whoever passes it on.
-func (m *membership) NotifyAlive(n *memberlist.Node) error { return m.acceptable(n) }
-
-// NotifyMerge is memberlist.MergeDelegate.
-func (m *membership) NotifyMerge(nodes []*memberlist.Node) error {
-	for _, n := range nodes {
-		if err := m.acceptable(n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *membership) acceptable(n *memberlist.Node) error {
-	meta, err := decodeGossipMeta(n.Name, n.Meta)
-	if err != nil {
-		return fmt.Errorf("%s: %w", n.Name, err)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if meta.Cluster != "" && m.self.Cluster != "" && meta.Cluster != m.self.Cluster {
-		return fmt.Errorf("%s belongs to cluster %s, not %s", n.Name, meta.Cluster, m.self.Cluster)
-	}
-	return nil
-}
-
 func (m *membership) note(n *memberlist.Node, alive bool) {
 	meta, err := decodeGossipMeta(n.Name, n.Meta)
 	if err != nil && alive || n.Name == m.self.Server {
@@ -334,17 +336,4 @@ func (m *membership) poke() {
 	case m.changed <- struct{}{}:
 	default:
 	}
-}
-
-// gossipLog passes memberlist's lines on. Its warnings are daily business of a failure detector.
-type gossipLog struct{ log hclog.Logger }
-
-func (g gossipLog) Write(line []byte) (int, error) {
-	text := string(bytes.TrimSpace(line))
-	if bytes.HasPrefix(line, []byte("[WARN]")) || bytes.HasPrefix(line, []byte("[ERR]")) {
-		g.log.Debug("memberlist", "line", text)
-	} else {
-		g.log.Trace("memberlist", "line", text)
-	}
-	return len(line), nil
 }

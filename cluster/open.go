@@ -77,7 +77,7 @@ func (g *Group) openPort() (err error) {
 			id, boot := g.dir.identity()
 			return mux.Identity{Cluster: id.Cluster, Server: id.Server, Name: id.Name, Boot: boot}
 		},
-		Adopt: func(cluster string, from mux.Identity) { g.adopt(cluster, from.Server) },
+		Adopt: func(cluster string, from mux.Identity) error { return g.adopt(cluster, from.Server) },
 	})
 	if err != nil {
 		return fmt.Errorf("peer-addr: %w", err)

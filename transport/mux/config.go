@@ -14,8 +14,9 @@ type Config struct {
 	Trust *Trust // what is shown to peers and demanded of them; nil binds loopback only
 	// Local is this server's identity at the moment; it is asked at each handshake.
 	Local func() Identity
-	// Adopt is told of an authenticated peer of a cluster while Local names none.
-	Adopt  func(cluster string, from Identity)
+	// Adopt is told of an authenticated peer of a cluster while Local names none. On an error the connection is refused, and so it is where Local names another
+	// cluster afterwards: of two peers that come at once to a server without a cluster, one decides whose it is.
+	Adopt  func(cluster string, from Identity) error
 	Logger hclog.Logger
 }
 

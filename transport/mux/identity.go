@@ -11,6 +11,9 @@ const (
 	ProtocolForward Protocol = 2 // streams of items to the leader
 	ProtocolCall    Protocol = 3 // requests and answers between nodes
 	ProtocolPost    Protocol = 4 // datagrams between nodes, in one direction
+	// Two of the gossip port, where certificates are demanded; 5 is spoken for.
+	ProtocolGossipPackets Protocol = 6 // memberlist's datagrams, in one direction
+	ProtocolGossipStream  Protocol = 7 // one of memberlist's streams
 )
 
 // Identity is what a server says of itself in a handshake.

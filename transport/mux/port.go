@@ -95,7 +95,10 @@ func (p *Port) Dial(ctx context.Context, addr string, protocol Protocol, expect 
 		c.Close()
 		return nil, fmt.Errorf("peer %s: %w", addr, err)
 	}
-	p.adopt(done.peer)
+	if err := p.adopt(done.peer); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("peer %s: %w", addr, err)
+	}
 	return p.track(done)
 }
 
@@ -225,7 +228,11 @@ func (p *Port) handshake(c net.Conn) {
 		c.Close()
 		return
 	}
-	p.adopt(done.peer)
+	if err := p.adopt(done.peer); err != nil {
+		c.Close()
+		p.report(c, err)
+		return
+	}
 	conn, err := p.track(done)
 	if err != nil {
 		return
@@ -270,10 +277,20 @@ func (p *Port) report(c net.Conn, err error) {
 	p.cfg.Logger.Debug("refused a peer connection", "remote", remote, "error", err)
 }
 
-func (p *Port) adopt(peer Identity) {
-	if peer.Cluster != "" && p.cfg.Adopt != nil && p.cfg.Local().Cluster == "" {
-		p.cfg.Adopt(peer.Cluster, peer)
+// adopt takes the peer's cluster over where there is none yet, and checks once more that both are of one cluster: between the verdict of this handshake and
+// now another one may have been adopted.
+func (p *Port) adopt(peer Identity) error {
+	me := p.cfg.Local()
+	if peer.Cluster != "" && p.cfg.Adopt != nil && me.Cluster == "" {
+		if err := p.cfg.Adopt(peer.Cluster, peer); err != nil {
+			return fmt.Errorf("%w: %w", ErrCluster, err)
+		}
+		me = p.cfg.Local()
 	}
+	if st, text := judge(me, peer, ""); st != statusOK {
+		return refused(st, text)
+	}
+	return nil
 }
 
 func (p *Port) listener(protocol Protocol) *Listener {

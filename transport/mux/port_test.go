@@ -26,6 +26,15 @@ type testPort struct {
 	mu      sync.Mutex // guards id
 	id      Identity
 	adopted chan string
+	decides func(cluster string) error // nil: adopts nothing, and minds nothing
+}
+
+func (p *testPort) adopt(cluster string) error {
+	p.adopted <- cluster
+	if p.decides == nil {
+		return nil
+	}
+	return p.decides(cluster)
 }
 
 // secretOf makes a name long enough to be a secret.
@@ -54,7 +63,7 @@ func openTrusting(t *testing.T, server, cluster string, trust *Trust) *testPort 
 	port, err := Open(Config{
 		Addr: "127.0.0.1:0", Trust: trust, Logger: hclog.NewNullLogger(),
 		Local: func() Identity { p.mu.Lock(); defer p.mu.Unlock(); return p.id },
-		Adopt: func(cluster string, _ Identity) { p.adopted <- cluster },
+		Adopt: func(cluster string, _ Identity) error { return p.adopt(cluster) },
 	})
 	if err != nil {
 		t.Fatal(err)

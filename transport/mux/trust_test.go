@@ -3,14 +3,10 @@ package mux
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"sync"
@@ -18,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/triagemq/triagemq/testing/certs"
 )
 
 func secrets(names ...string) Credentials {
@@ -321,83 +319,34 @@ func serveAsBefore(l net.Listener, key []byte, me Identity) error {
 	return err
 }
 
-// authority signs certificates for tests.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
-
-// sign makes certificates for the holder of a new key; demand is the name that this holder asks of others.
-func (a *authority) sign(t *testing.T, demand, dnsName string, until time.Time, uses ...x509.ExtKeyUsage) *Certificates {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: until, DNSNames: []string{dnsName}, ExtKeyUsage: uses,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &Certificates{Own: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, Authorities: a.pool(), Name: demand}
-}
-
-func (a *authority) node(t *testing.T) *Certificates {
-	return a.sign(t, "", "node", time.Now().Add(time.Hour), x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth)
+// nodeOf makes the certificates of one node.
+func nodeOf(a *certs.Authority) *Certificates {
+	return &Certificates{Own: a.Sign(certs.Template{}), Authorities: a.Pool()}
 }
 
 func TestCertificatesDecide(t *testing.T) {
-	ours, others := newAuthority(t), newAuthority(t)
-	hour := time.Now().Add(time.Hour)
-	both := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
-	home := openTrusting(t, "home", "c1", trustOf(t, Credentials{Certificates: ours.sign(t, "node", "node", hour, both...)}))
+	ours, others := certs.New(t), certs.New(t)
+	with := func(t certs.Template) *Certificates {
+		return &Certificates{Own: ours.Sign(t), Authorities: ours.Pool()}
+	}
+	named := nodeOf(ours)
+	named.Name = "node"
+	home := openTrusting(t, "home", "c1", trustOf(t, Credentials{Certificates: named}))
 	home.serve(t, ProtocolRaft)
 	for _, tt := range []struct {
 		name string
 		with Credentials
 		want error
 	}{
-		{"a node", Credentials{Certificates: ours.sign(t, "", "node", hour, both...)}, nil},
-		{"another name", Credentials{Certificates: ours.sign(t, "", "client", hour, both...)}, ErrTLS},
-		{"another authority", Credentials{Certificates: &Certificates{Own: others.node(t).Own, Authorities: ours.pool()}}, ErrTLS},
-		{"an authority that we do not trust", Credentials{Certificates: &Certificates{Own: ours.node(t).Own, Authorities: others.pool()}}, ErrTLS},
-		{"expired", Credentials{Certificates: ours.sign(t, "", "node", time.Now().Add(-time.Minute), both...)}, ErrTLS},
-		{"for servers only", Credentials{Certificates: ours.sign(t, "", "node", hour, x509.ExtKeyUsageServerAuth)}, ErrTLS},
+		{"a node", Credentials{Certificates: nodeOf(ours)}, nil},
+		{"another name", Credentials{Certificates: with(certs.Template{Name: "client"})}, ErrTLS},
+		{"another authority", Credentials{Certificates: &Certificates{Own: others.Sign(certs.Template{}), Authorities: ours.Pool()}}, ErrTLS},
+		{"an authority that we do not trust", Credentials{Certificates: &Certificates{Own: ours.Sign(certs.Template{}), Authorities: others.Pool()}}, ErrTLS},
+		{"expired", Credentials{Certificates: with(certs.Template{Until: time.Now().Add(-time.Minute)})}, ErrTLS},
+		{"for servers only", Credentials{Certificates: with(certs.Template{Uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})}, ErrTLS},
 		{"none", Credentials{}, ErrTLS},
 		{"a secret instead", secrets("s"), ErrTLS},
-		{"a secret too many", Credentials{Certificates: ours.sign(t, "", "node", hour, both...), Secrets: secrets("s").Secrets}, ErrSecret},
+		{"a secret too many", Credentials{Certificates: nodeOf(ours), Secrets: secrets("s").Secrets}, ErrSecret},
 	} {
 		from := openTrusting(t, "from", "c1", trustOf(t, tt.with))
 		from.serve(t, ProtocolRaft)
@@ -435,16 +384,16 @@ func isTimeout(err error) bool {
 // TestACertificateAloneRelaysNoProof: where certificates and a secret are demanded, somebody with a certificate who passes on what two nodes prove to each
 // other gets nowhere: the proofs cover the session that they are made in.
 func TestACertificateAloneRelaysNoProof(t *testing.T) {
-	a := newAuthority(t)
+	a := certs.New(t)
 	both := func() *Trust {
-		return trustOf(t, Credentials{Certificates: a.node(t), Secrets: secrets("s").Secrets})
+		return trustOf(t, Credentials{Certificates: nodeOf(a), Secrets: secrets("s").Secrets})
 	}
 	from, to := openTrusting(t, "from", "c1", both()), openTrusting(t, "to", "c1", both())
 	to.serve(t, ProtocolRaft)
 	if _, err := dial(t, from.Port, to.Port, ProtocolRaft, "to"); err != nil {
 		t.Fatal(err)
 	}
-	inTheMiddle := a.node(t)
+	inTheMiddle := nodeOf(a)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -474,8 +423,8 @@ func TestACertificateAloneRelaysNoProof(t *testing.T) {
 }
 
 func TestCertificatesAreReplacedUnderOpenConnections(t *testing.T) {
-	ours, next := newAuthority(t), newAuthority(t)
-	trust := trustOf(t, Credentials{Certificates: ours.node(t)})
+	ours, next := certs.New(t), certs.New(t)
+	trust := trustOf(t, Credentials{Certificates: nodeOf(ours)})
 	a, b := openTrusting(t, "a", "c1", trust), openTrusting(t, "b", "c1", trust)
 	l := b.serve(t, ProtocolRaft)
 	out, err := dial(t, a.Port, b.Port, ProtocolRaft, "")
@@ -486,7 +435,7 @@ func TestCertificatesAreReplacedUnderOpenConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := trust.Replace(Credentials{Certificates: next.node(t)}); err != nil {
+	if err := trust.Replace(Credentials{Certificates: nodeOf(next)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := out.Write([]byte("still here")); err != nil {
@@ -497,6 +446,28 @@ func TestCertificatesAreReplacedUnderOpenConnections(t *testing.T) {
 	}
 	if _, err := dial(t, a.Port, b.Port, ProtocolRaft, ""); err != nil {
 		t.Errorf("with the next authority at both ends: %v", err)
+	}
+}
+
+func TestCertificateFilesAreChecked(t *testing.T) {
+	ours, others := certs.New(t), certs.New(t)
+	cert, key, ca := ours.Files(t.TempDir(), certs.Template{})
+	if _, err := LoadCertificates(cert, key, ca, "node"); err != nil {
+		t.Errorf("what belongs together: %v", err)
+	}
+	_, _, othersCA := others.Files(t.TempDir(), certs.Template{})
+	serverCert, serverKey, _ := ours.Files(t.TempDir(), certs.Template{Uses: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	for want, files := range map[string][4]string{
+		"private key does not match":  {cert, serverKey, ca, ""},
+		"signed by unknown authority": {cert, key, othersCA, ""},
+		"not another":                 {cert, key, ca, "another"},
+		"holds no certificate":        {cert, key, key, ""},
+		"no such file":                {cert, key, ca + ".none", ""},
+		"incompatible key usage":      {serverCert, serverKey, ca, ""},
+	} {
+		if _, err := LoadCertificates(files[0], files[1], files[2], files[3]); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
 	}
 }
 
@@ -576,5 +547,53 @@ func TestTheSameIsToldOnceAMinute(t *testing.T) {
 	quiet.Close() // joins the handshakes, which write the log
 	if n := strings.Count(out.String(), "stranger is in cluster c2, quiet in cluster c1"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, out.String())
+	}
+}
+
+// TestOfTwoClustersOneGetsANewcomer: both meet a server without a cluster at the same time; both were let in before either was adopted. One stays.
+func TestOfTwoClustersOneGetsANewcomer(t *testing.T) {
+	fresh := open(t, "fresh", "", "s")
+	fresh.serve(t, ProtocolRaft)
+	both := make(chan struct{}) // closed when both are past the verdict
+	var arrived int
+	fresh.decides = func(cluster string) error {
+		fresh.mu.Lock()
+		if arrived++; arrived == 2 {
+			close(both)
+		}
+		fresh.mu.Unlock()
+		<-both
+		fresh.mu.Lock()
+		defer fresh.mu.Unlock()
+		if fresh.id.Cluster == "" {
+			fresh.id.Cluster = cluster
+		}
+		return nil
+	}
+	var wg sync.WaitGroup
+	ends := make(chan error, 2)
+	for _, cluster := range []string{"c1", "c2"} {
+		p := open(t, "of "+cluster, cluster, "s")
+		wg.Go(func() {
+			c, err := p.Dial(t.Context(), fresh.Addr().String(), ProtocolRaft, "")
+			if err == nil {
+				_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+				_, err = c.Read(make([]byte, 1))
+			}
+			ends <- err
+		})
+	}
+	wg.Wait()
+	if a, b := isTimeout(<-ends), isTimeout(<-ends); a == b {
+		t.Errorf("open: %v and %v", a, b)
+	}
+}
+
+func TestARefusedAdoptionEndsTheConnection(t *testing.T) {
+	fresh, member := open(t, "fresh", "", "s"), open(t, "member", "c1", "s")
+	fresh.decides = func(string) error { return errors.New("undecided") }
+	member.serve(t, ProtocolRaft)
+	if _, err := dial(t, fresh.Port, member.Port, ProtocolRaft, ""); !errors.Is(err, ErrCluster) || !strings.Contains(err.Error(), "undecided") {
+		t.Errorf("%v", err)
 	}
 }

@@ -417,8 +417,12 @@ func TestACertificateAloneRelaysNoProof(t *testing.T) {
 		_, _ = io.Copy(out, in)
 		out.Close()
 	})
-	if c, err := from.Dial(t.Context(), l.Addr().String(), ProtocolRaft, "to"); !errors.Is(err, ErrSecret) {
-		t.Errorf("through the middle: %v, %v", c, err)
+	c, err := from.Dial(t.Context(), l.Addr().String(), ProtocolRaft, "to")
+	if !errors.Is(err, ErrSecret) {
+		t.Errorf("through the middle: %v", err)
+	}
+	if err == nil {
+		c.Close()
 	}
 }
 
@@ -482,19 +486,15 @@ func TestClosingDoesNotWaitForThePeer(t *testing.T) {
 	if _, err := l.AcceptConn(); err != nil {
 		t.Fatal(err)
 	}
-	written := make(chan error, 1)
-	go func() { // until the buffers are full
-		for {
-			if _, err := out.Write(make([]byte, 64<<10)); err != nil {
-				written <- err
-				return
-			}
+	tcp := out.Conn.(*sealed).tcp
+	for _, size := range []int{64 << 10, 1, 1} { // until the buffers are full to the last byte, and have grown as far as they would
+		if err := tcp.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	if err := out.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
-		t.Fatal(err)
+		for err = nil; err == nil; {
+			_, err = tcp.Write(make([]byte, size))
+		}
 	}
-	<-written
 	start := time.Now()
 	out.Close()
 	if took := time.Since(start); took > 3*time.Second {
@@ -596,4 +596,62 @@ func TestARefusedAdoptionEndsTheConnection(t *testing.T) {
 	if _, err := dial(t, fresh.Port, member.Port, ProtocolRaft, ""); !errors.Is(err, ErrCluster) || !strings.Contains(err.Error(), "undecided") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestWhoRelaysTheHandshakeHasNoSession: somebody in the middle can pass the proofs on, as they are; the session that follows is between two keys, and his is
+// neither of them.
+func TestWhoRelaysTheHandshakeHasNoSession(t *testing.T) {
+	from, to := open(t, "from", "c1", "s"), open(t, "to", "c1", "s")
+	to.serve(t, ProtocolRaft)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	relayed := make(chan error, 1)
+	go func() { relayed <- relayHandshake(t.Context(), l, to.Addr().String()) }()
+	if c, err := from.Dial(t.Context(), l.Addr().String(), ProtocolRaft, "to"); !errors.Is(err, ErrTLS) {
+		t.Errorf("through the middle: %v, %v", c, err)
+	}
+	if err := <-relayed; err != nil {
+		t.Errorf("the one in the middle came no further than this: %v", err)
+	}
+}
+
+// relayHandshake passes a handshake on up to its verdict, and then begins a session of its own with the dialler. Its error is of the former.
+func relayHandshake(ctx context.Context, l net.Listener, to string) error {
+	in, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := net.Dial("tcp", to)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	pass := func(to, from net.Conn, frames, bytes int) error {
+		for range frames {
+			body, err := readFrame(from)
+			if err != nil {
+				return err
+			}
+			if _, err := to.Write(frame(body)); err != nil {
+				return err
+			}
+		}
+		_, err := io.CopyN(to, from, int64(bytes))
+		return err
+	}
+	for _, step := range []error{pass(out, in, 1, 0), pass(in, out, 1, macSize), pass(out, in, 0, macSize), pass(in, out, 0, 1)} {
+		if step != nil {
+			return step
+		}
+	}
+	key, err := newSessionKey()
+	if err != nil {
+		return err
+	}
+	_ = tls.Server(in, &tls.Config{Certificates: []tls.Certificate{key.cert}, ClientAuth: tls.RequireAnyClientCert}).HandshakeContext(ctx)
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,6 +38,7 @@ type options struct {
 	kills      int
 	terms      int
 	verbose    bool
+	nodeFlags  string
 }
 
 func main() {
@@ -66,6 +68,7 @@ func run(ctx context.Context, args []string) error {
 	fs.IntVar(&o.kills, "kills", 50, "failover: how `often` the leader gets SIGKILL")
 	fs.IntVar(&o.terms, "terms", 50, "failover: how `often` it gets SIGTERM")
 	fs.BoolVar(&o.verbose, "verbose", false, "failover: a line for each")
+	fs.StringVar(&o.nodeFlags, "node-flags", "", "further `flags` of every node, in one argument")
 	fs.Usage = func() {
 		fmt.Fprintln(fs.Output(), "Usage: triagemq-bench throughput|rate|lone|backlog|failover [flags]")
 		fs.PrintDefaults()
@@ -104,7 +107,7 @@ func withCluster(ctx context.Context, o options, f func(context.Context, *harnes
 	if err != nil {
 		return err
 	}
-	c, err := harness.Open(harness.Config{Binary: binary, Dir: dir, Nodes: 3, Args: []string{"--log-level", o.logLevel}})
+	c, err := harness.Open(harness.Config{Binary: binary, Dir: dir, Nodes: 3, Args: append([]string{"--log-level", o.logLevel}, strings.Fields(o.nodeFlags)...)})
 	if err != nil {
 		return err
 	}

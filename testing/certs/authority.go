@@ -85,9 +85,23 @@ func (a *Authority) Files(dir string, t Template) (cert, key, authority string) 
 	return cert, key, authority
 }
 
-func replace(t testing.TB, path, kind string, der []byte) {
+// Bundle writes the certificates of several authorities to ca.pem in a folder, replaced as a whole.
+func Bundle(t testing.TB, dir string, authorities ...*Authority) {
 	t.Helper()
-	if err := os.WriteFile(path+".new", pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	var ders [][]byte
+	for _, a := range authorities {
+		ders = append(ders, a.cert.Raw)
+	}
+	replace(t, filepath.Join(dir, "ca.pem"), "CERTIFICATE", ders...)
+}
+
+func replace(t testing.TB, path, kind string, ders ...[]byte) {
+	t.Helper()
+	var text []byte
+	for _, der := range ders {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})...)
+	}
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {

@@ -80,13 +80,25 @@ func RemoveBinary() {
 // Start opens a cluster for a test, waits until it is ready, and ends it with the test. When the test failed it shows the ends of the nodes' logs.
 func Start(t testing.TB, nodes int, args ...string) *Cluster {
 	t.Helper()
-	return StartBinary(t, Binary(t), nodes, args...)
+	return StartConfig(t, Config{Nodes: nodes, Args: args})
 }
 
 // StartBinary is Start with a program of its own.
 func StartBinary(t testing.TB, binary string, nodes int, args ...string) *Cluster {
 	t.Helper()
-	c, err := Open(Config{Binary: binary, Dir: t.TempDir(), Nodes: nodes, Args: args})
+	return StartConfig(t, Config{Binary: binary, Nodes: nodes, Args: args})
+}
+
+// StartConfig is Start for a configuration; Binary and Dir are filled in where they are empty.
+func StartConfig(t testing.TB, cfg Config) *Cluster {
+	t.Helper()
+	if cfg.Binary == "" {
+		cfg.Binary = Binary(t)
+	}
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	c, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,13 +20,14 @@ import (
 
 // Config says what to run.
 type Config struct {
-	Binary string   // path of the triagemq binary
-	Dir    string   // folder for data and logs
-	Nodes  int      // 1 to 9
-	Args   []string // further flags of every node
-	Ports  []int    // 4 per node (amqp, http, peer, gossip); empty: free ones
-	Hosts  []Host   // where each node runs; empty: this machine's loopback
-	Login  string   // user:password of clients, default guest:guest
+	Binary string                     // path of the triagemq binary
+	Dir    string                     // folder for data and logs
+	Nodes  int                        // 1 to 9
+	Args   []string                   // further flags of every node
+	ArgsOf func(name string) []string // and of one by its name; nil: none
+	Ports  []int                      // 4 per node (amqp, http, peer, gossip); empty: free ones
+	Hosts  []Host                     // where each node runs; empty: this machine's loopback
+	Login  string                     // user:password of clients, default guest:guest
 }
 
 // Host is a machine that a test made: an address, and the command that runs a program there (`ip netns exec NAME`).
@@ -72,6 +73,9 @@ func Open(cfg Config) (*Cluster, error) {
 			n.args = append(n.args, "--join", strings.Join(join, ","), "--bootstrap-expect", fmt.Sprint(cfg.Nodes))
 		}
 		n.args = append(n.args, cfg.Args...)
+		if cfg.ArgsOf != nil {
+			n.args = append(n.args, cfg.ArgsOf(n.Name)...)
+		}
 		c.Nodes = append(c.Nodes, n)
 	}
 	for _, n := range c.Nodes {

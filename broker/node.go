@@ -155,9 +155,20 @@ func (n *Node) Apply(index, term uint64, entry []byte) error {
 // Freeze captures the state.
 func (n *Node) Freeze() (Frozen, error) { return n.replica.freeze(), nil }
 
-// Restore replaces the state; on error the old one stands. Where OriginOpen of the present boot went out before, whatever applied of it was applied unseen: its
-// outcomes cannot be told any more, so its clients are closed and a new boot opens. That holds with or without sessions, and for a boot that still waits.
+// Restore replaces the state. Where OriginOpen of the present boot went out before, whatever applied of it was applied unseen: its outcomes cannot be told any
+// more, so its clients are closed and a new boot opens. That holds with or without sessions, and for a boot that still waits.
+//
+// At a start the old state stands on error. A live restore lets it go first: a node at its memory watermark has no room for two states, and nobody needs the
+// old one, since its clients are closed in any case. Views see an empty state meanwhile, and after an error the process must end: the snapshot is on its disk.
 func (n *Node) Restore(r io.Reader, live bool) error {
+	if live {
+		n.applyMu.Lock()
+		if n.pipe.wasSent() {
+			n.closeBootLocked(phaseClosed, textRestored)
+		}
+		n.replica.empty()
+		n.applyMu.Unlock()
+	}
 	swap, err := n.replica.restore(r)
 	if err != nil {
 		return fmt.Errorf("broker: restore: %w", err)

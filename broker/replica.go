@@ -51,6 +51,15 @@ func (r *replica) setLocal(o fsm.Origin) {
 	r.state.SetLocal(o)
 }
 
+// empty gives the state's memory back before a snapshot takes its place.
+func (r *replica) empty() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Discard() // a snapshot that is still being written stays readable
+	r.state = fsm.New(r.options)
+	r.state.SetLocal(r.local)
+}
+
 // restore builds a State from a snapshot aside; swap then puts it in the place of the old one.
 func (r *replica) restore(from io.Reader) (swap func() uint64, err error) {
 	state, err := fsm.Restore(r.options, from)

@@ -10,10 +10,11 @@ import (
 )
 
 // lentChunks counts the chunks that were lent and not given back, and spoils those that were: who reads them still must show.
-type lentChunks struct{ lent int }
+type lentChunks struct{ lent, most int }
 
 func (c *lentChunks) Alloc(sizeBytes int) []byte {
 	c.lent++
+	c.most = max(c.most, c.lent)
 	return make([]byte, sizeBytes)
 }
 
@@ -47,6 +48,28 @@ func written(t *testing.T, f Frozen) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// TestLiveRestoreNeedsRoomForOneState: the old state is gone before the new one is built.
+func TestLiveRestoreNeedsRoomForOneState(t *testing.T) {
+	chunks := &lentChunks{}
+	r := filledReplica(chunks, 20)
+	frozen := r.freeze()
+	snapshot := written(t, frozen)
+	frozen.Release()
+	full := chunks.lent
+	r.empty()
+	if chunks.lent != 0 {
+		t.Errorf("%d chunks are lent by an empty state", chunks.lent)
+	}
+	swap, err := r.restore(bytes.NewReader(snapshot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	swap()
+	if chunks.most > full {
+		t.Errorf("%d chunks were lent at once, the state has %d", chunks.most, full)
+	}
 }
 
 // TestRestoreGivesMemoryBack: a State that a restore replaces leaves nothing behind, at once where nobody reads it any more, and otherwise when its snapshot

@@ -48,6 +48,8 @@ type Config struct {
 	LogStore         LogKind
 	LogSegmentBytes  int   // of raft-wal; compaction frees whole segments
 	LogCacheBytes    int64 // recent entries kept in memory
+	OnDamage         DamagePolicy
+	DiskFreeLowBytes int64 // free bytes of the folder's disk, beside a snapshot, below which log and snapshots are kept as small as can be; 0: not watched
 
 	StableFor       time.Duration // how long a newcomer must keep up before it gets a vote
 	DeadServerAfter time.Duration // a server that the leader has not heard of for so long is removed, see autopilot.go; 0 = never
@@ -73,6 +75,7 @@ func Default() Config {
 		CommitTimeout: 50 * time.Millisecond, LogWriteBound: 5 * time.Second,
 		LogStore: LogWAL, LogSegmentBytes: 64 << 20, LogCacheBytes: 32 << 20,
 		StableFor: 3 * time.Second, DeadServerAfter: 24 * time.Hour,
+		OnDamage: DamageRejoin, DiskFreeLowBytes: 512 << 20,
 		SnapshotBytes: 64 << 20, TrailingBytes: 1 << 30, TrailingTime: time.Minute,
 		Logger: hclog.Default(),
 		Fatal: func(err error) {
@@ -103,6 +106,8 @@ func (c *Config) Validate() error {
 	fail(c.LogWriteBound <= 0, "log write bound %v is not positive", c.LogWriteBound)
 	fail(c.LogSegmentBytes < 64<<10, "log segments of %d bytes: at least 64 KiB", c.LogSegmentBytes)
 	fail(c.LogCacheBytes < 0, "log cache of %d bytes", c.LogCacheBytes)
+	fail(c.OnDamage != DamageRejoin && c.OnDamage != DamageRefuse, "on damage %q: rejoin or refuse", c.OnDamage)
+	fail(c.DiskFreeLowBytes < 0, "low-water mark of free disk of %d bytes", c.DiskFreeLowBytes)
 	fail(c.SnapshotBytes <= 0, "snapshot threshold of %d bytes", c.SnapshotBytes)
 	fail(c.StableFor < 0 || c.DeadServerAfter < 0, "stable for %v, dead server after %v: not below zero", c.StableFor, c.DeadServerAfter)
 	fail(c.TrailingBytes < 0 || c.TrailingTime < 0, "trailing log of %d bytes, %v", c.TrailingBytes, c.TrailingTime)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,13 +22,16 @@ var ErrFolderInUse = errors.New("cluster: the data folder is in use by another p
 
 // The data folder:
 //
-//	LOCK           held by the process (flock)
+//	LOCK           held by the process (flock); its process id, decimal, for people
 //	identity.json  who this node is; written once, and again when its cluster becomes known
 //	boot           the last boot number drawn, decimal
 //	level          the feature level that log and snapshots demand, decimal; none stands for 1
 //	log/           the raft log (raft-wal's segments, or log.bolt)
 //	stable.bolt    raft's term and vote
 //	snapshots/     raft's snapshots
+//	set-aside      the plan of moving a damaged folder's parts away, while that is under way (setaside.go)
+//	damaged-TIME/  such parts
+//	reserve        space for when the disk is full (space.go)
 //
 // Every file here is replaced as a whole: written aside, fsynced, renamed, the folder fsynced.
 type dataDir struct {
@@ -42,46 +46,69 @@ type dataDir struct {
 }
 
 type folderIdentity struct {
-	Name    string `json:"name"`            // --node-id
-	Server  string `json:"server"`          // raft server id: name and a random suffix, so that a node that lost its folder is another voter
-	Cluster string `json:"cluster"`         // cluster id, "" until known
-	Drawn   bool   `json:"drawn"`           // this node drew the cluster id: it alone may bootstrap that cluster
-	Opened  bool   `json:"opened"`          // log and vote were on disk once: a folder without them has lost what this node confirmed and voted
-	Voted   bool   `json:"voted,omitempty"` // this node has been a voter: where it is no member, it was removed
+	Name    string `json:"name"`              // --node-id
+	Server  string `json:"server"`            // raft server id: name and a random suffix, so that a node that lost its folder is another voter
+	Cluster string `json:"cluster"`           // cluster id, "" until known
+	Drawn   bool   `json:"drawn"`             // this node drew the cluster id: it alone may bootstrap that cluster
+	Opened  bool   `json:"opened"`            // log and vote were on disk once: a folder without them has lost what this node confirmed and voted
+	Voted   bool   `json:"voted,omitempty"`   // this node has been a voter: where it is no member, it was removed
+	Booted  bool   `json:"booted"`            // the file boot was there once; folders of the first release lack this field until they are opened again
+	Rejoins bool   `json:"rejoins,omitempty"` // an earlier folder of this node was set aside: it joins a cluster and never founds one
 	// Departed is set when the node is no member any more: a restart would stand outside, waiting for nobody.
 	Departed Departure `json:"departed,omitempty"`
 }
 
 func openDataDir(path, name string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("making the data folder: %w", err)
 	}
 	lock, err := lockFolder(path)
 	if err != nil {
 		return nil, err
 	}
 	d := &dataDir{path: path, lock: lock, feat: 1}
-	if err := d.load(name); err != nil {
+	if err = d.finishSettingAside(); err == nil {
+		err = d.load(name)
+	}
+	if err != nil {
 		lock.Close()
 		return nil, err
 	}
 	return d, nil
 }
 
+// lockFolder makes this process the folder's only one. The kernel releases the lock when the process ends, however it ends.
 func lockFolder(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("this process cannot write to the data folder: %w", err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
+		noteHolder(f)
 		return f, nil
 	}
-	f.Close()
+	defer f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%w: %s", ErrFolderInUse, path)
+		return nil, fmt.Errorf("%w: %s%s", ErrFolderInUse, path, holder(f))
 	}
 	return nil, fmt.Errorf("locking %s: %w", path, err)
+}
+
+// noteHolder writes who holds the lock. It serves people only: a full disk must not keep a node from starting.
+func noteHolder(f *os.File) {
+	if f.Truncate(0) == nil {
+		fmt.Fprintln(f, os.Getpid())
+	}
+}
+
+// holder is the process that noteHolder named, as far as it got.
+func holder(f *os.File) string {
+	b, err := io.ReadAll(io.LimitReader(f, 20))
+	if pid := strings.TrimSpace(string(b)); err == nil && pid != "" {
+		return " (process " + pid + ")"
+	}
+	return ""
 }
 
 func (d *dataDir) load(name string) error {
@@ -96,7 +123,7 @@ func (d *dataDir) load(name string) error {
 		return err
 	}
 	if err := json.Unmarshal(raw, &d.id); err != nil || d.id.Server == "" {
-		return fmt.Errorf("%s is damaged (%v): set the folder aside and let this node join anew", d.file("identity.json"), err)
+		return fmt.Errorf("%w: %s does not decode (%v)", ErrDamaged, d.file("identity.json"), err)
 	}
 	if d.id.Name != name {
 		return fmt.Errorf("the data folder %s belongs to node %q, not to %q: one of data-dir and node-id is wrong", d.path, d.id.Name, name)
@@ -107,30 +134,35 @@ func (d *dataDir) load(name string) error {
 	return errors.Join(d.loadBoot(), d.loadLevel())
 }
 
+// loadBoot reads the last boot number drawn. The number must never be guessed: the state machine refuses one that is too low, and one that was drawn and whose
+// OriginOpen is still on its way would be used by two lives of this node.
 func (d *dataDir) loadBoot() error {
 	raw, err := os.ReadFile(d.file("boot"))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !d.id.Booted {
 		return nil // found() was interrupted before the first boot
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		d.boot, err = strconv.ParseUint(strings.TrimSpace(string(raw)), 10, 64)
 	}
-	// A lower number than one that was used would be refused by the state machine for ever, and a guess could be used twice.
-	if d.boot, err = strconv.ParseUint(strings.TrimSpace(string(raw)), 10, 64); err != nil {
-		return fmt.Errorf("%s is damaged: set the folder aside and let this node join anew: %w", d.file("boot"), err)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, strconv.ErrSyntax) || errors.Is(err, strconv.ErrRange) {
+		return fmt.Errorf("%w: the boot number: %w", ErrDamaged, err)
 	}
-	return nil
+	return err
 }
 
 // found makes this folder a new node.
 func (d *dataDir) found(name string) error {
 	for _, trace := range []string{"boot", "log", "stable.bolt"} {
 		if _, err := os.Stat(d.file(trace)); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s has data but no identity.json: set the folder aside and let this node join anew", d.path)
+			return fmt.Errorf("%w: %s has data but no identity.json", ErrDamaged, d.path)
 		}
 	}
-	d.id = folderIdentity{Name: name, Server: name + "-" + randomHex(4)}
+	d.id = newIdentity(name)
 	return d.saveIdentity()
+}
+
+func newIdentity(name string) folderIdentity {
+	return folderIdentity{Name: name, Server: name + "-" + randomHex(4)}
 }
 
 func randomHex(bytes int) string {
@@ -154,11 +186,15 @@ func (d *dataDir) nextBoot() (uint64, error) {
 		return 0, ErrClosed
 	}
 	next := d.boot + 1
-	if err := replaceFile(d.file("boot"), []byte(strconv.FormatUint(next, 10)+"\n")); err != nil {
+	if err := d.saveBoot(next); err != nil {
 		return 0, fmt.Errorf("writing the boot number: %w", err)
 	}
 	d.boot = next
 	return next, nil
+}
+
+func (d *dataDir) saveBoot(n uint64) error {
+	return replaceFile(d.file("boot"), []byte(strconv.FormatUint(n, 10)+"\n"))
 }
 
 // adoptCluster keeps the cluster id of others; it does nothing where one is known.
@@ -199,28 +235,17 @@ func (d *dataDir) setCluster(cluster string, drawn bool) (bool, error) {
 	return true, nil
 }
 
-// partsLost names the parts of a folder that was in use which are not there any more. A node that went on without them would take part in elections as if it
-// had never confirmed or voted, and two such votes are enough to take confirmed entries away from everybody.
-func (d *dataDir) partsLost() (lost []string) {
-	if id, _ := d.identity(); !id.Opened {
-		return nil
-	}
-	for _, part := range []string{"log", "log/durable-index", "stable.bolt", "snapshots"} {
-		if _, err := os.Stat(d.file(part)); errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, part)
-		}
-	}
-	return lost
-}
-
-// noteOpened remembers that log and vote are on disk.
+// noteOpened remembers that log, vote and boot number are on disk.
 func (d *dataDir) noteOpened() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.id.Opened || d.ended {
+	if d.id.Opened && d.id.Booted || d.ended {
 		return nil
 	}
-	d.id.Opened = true
+	if err := d.saveBoot(d.boot); err != nil {
+		return err
+	}
+	d.id.Opened, d.id.Booted = true, true
 	return d.saveIdentity()
 }
 

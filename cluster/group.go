@@ -164,7 +164,7 @@ func (g *Group) NextBoot() (uint64, error) {
 	if err == nil {
 		g.gossip.poke()
 	}
-	return boot, err
+	return boot, g.explainFull(err)
 }
 
 // CommitIndex is the index of the last command that this node knows to be committed: Machine.Apply gets there, or a restore covers it. At start it is unknown

@@ -37,6 +37,7 @@ func (g *Group) openInstance() (*instance, error) {
 	var started atomic.Pointer[raft.Raft]
 	transport := guard.NewTransport(network, guard.Hooks{
 		BeforeInstall: g.beforeInstall,
+		Installing:    func(id raft.ServerID, index uint64) func(bool) { return g.fsm.usage.installs.begin(string(id), index) },
 		Heard:         func(id raft.ServerID) { g.heard(string(id)) },
 		Replicates: func(id raft.ServerID, term uint64) bool {
 			r := started.Load()

@@ -79,8 +79,8 @@ func (f *machineFSM) followLevel() {
 	}
 }
 
-// restoreMachine restores a snapshot. One that demands a newer program ends this process, and keeps an older snapshot from being taken in its place at the
-// start: the log between the two may be gone.
+// restoreMachine restores a snapshot. A live one that fails ends this process, see Machine. One that demands a newer program keeps an older snapshot from being
+// taken in its place at the start: the log between the two may be gone.
 func (f *machineFSM) restoreMachine(r io.Reader) error {
 	if f.ahead != nil {
 		return f.ahead
@@ -92,9 +92,10 @@ func (f *machineFSM) restoreMachine(r io.Reader) error {
 	}
 	if err = f.needs(err); errors.Is(err, ErrLevel) {
 		f.ahead = err
-		if live {
-			f.fatal(err)
-		}
+	}
+	if live {
+		f.damaged = true // the old state may be gone: nothing may be applied to what is there, should fatal return
+		f.fatal(fmt.Errorf("restoring a snapshot from the leader: %w", err))
 	}
 	return err
 }
@@ -109,7 +110,7 @@ func (d *dataDir) loadLevel() error {
 	}
 	level, err := strconv.ParseUint(strings.TrimSpace(string(raw)), 10, 32)
 	if err != nil {
-		return fmt.Errorf("%s is damaged: set the folder aside and let this node join anew: %w", d.file("level"), err)
+		return fmt.Errorf("%w: %s: %w", ErrDamaged, d.file("level"), err)
 	}
 	d.feat = max(1, uint32(level))
 	return nil

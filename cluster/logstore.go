@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/triagemq/triagemq/cluster/guard"
 )
@@ -24,18 +22,14 @@ type stores struct {
 	closers []func() error // in order of opening
 }
 
-// ErrPartsLost is wrapped by Open's error when parts of a data folder that was in use are gone.
-var ErrPartsLost = errors.New("cluster: the data folder has lost what this node confirmed or voted; never start it as if it were new: " +
-	"set the folder aside and let this node join anew under a new folder")
-
 // openStores opens all of them, or none.
 func (g *Group) openStores() (*stores, error) {
-	if lost := g.dir.partsLost(); len(lost) > 0 {
-		return nil, fmt.Errorf("%w: %s lacks %s", ErrPartsLost, g.dir.path, strings.Join(lost, ", "))
+	if err := g.dir.checkParts(); err != nil {
+		return nil, err
 	}
 	s := &stores{}
 	if err := g.openEach(s); err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(judgeDamage(err), s.close())
 	}
 	return s, nil
 }
@@ -54,48 +48,21 @@ func (g *Group) openEach(s *stores) error {
 	s.closers = append(s.closers, s.logs.Close)
 	stable, err := guard.Open(func() (*raftboltdb.BoltStore, error) { return raftboltdb.NewBoltStore(g.dir.file("stable.bolt")) })
 	if err != nil {
-		return fmt.Errorf("opening raft's vote: %w", adviseOnVote(err))
+		return fmt.Errorf("opening raft's vote: %w", err)
 	}
 	s.closers = append(s.closers, stable.Close)
 	s.stable = guard.NewStableStore(stable, g.cfg.LogWriteBound, g.fatal)
-	if s.snapshots, err = openSnapshots(g.dir.path, newRaftLog(g.cfg.Logger.Named("snapshot"))); err != nil {
+	if s.snapshots, err = openSnapshots(g.dir.path, g.cfg.Logger.Named("snapshot")); err != nil {
 		return fmt.Errorf("opening snapshots: %w", err)
 	}
-	if err := s.checkSnapshots(); err != nil {
+	s.snapshots.reach, s.snapshots.atRead = s.logs.FirstIndex, g.fsm.usage.ask
+	if err := errors.Join(s.checkVote(), s.checkSnapshots()); err != nil {
 		return err
 	}
 	if err := syncFolder(g.dir.path); err != nil {
 		return err
 	}
 	return g.dir.noteOpened()
-}
-
-// checkSnapshots refuses a log that begins behind what the snapshots cover: raft would apply it to an empty state.
-func (s *stores) checkSnapshots() error {
-	first, err := s.logs.FirstIndex()
-	if err != nil || first <= 1 {
-		return err
-	}
-	list, err := s.snapshots.List()
-	if err != nil {
-		return err
-	}
-	for _, meta := range list {
-		if meta.Index >= first-1 {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: the log begins at %d, and no snapshot reaches up to it", ErrPartsLost, first)
-}
-
-// adviseOnVote says what to do about a file that is no database any more. A node that forgot its vote might vote twice.
-func adviseOnVote(err error) error {
-	for _, damage := range []error{bolterrors.ErrInvalid, bolterrors.ErrVersionMismatch, bolterrors.ErrChecksum} {
-		if errors.Is(err, damage) {
-			return fmt.Errorf("%w; never vote with it again: set the data folder aside and let the node rejoin under a new id (a node that is alone needs a backup)", err)
-		}
-	}
-	return err
 }
 
 // openInnerLog opens the store of the kind that the folder was made with, else of the configured kind.

@@ -16,7 +16,8 @@ type Machine interface {
 	Apply(index, term uint64, entry []byte) error
 	// Freeze captures the state for a snapshot.
 	Freeze() (Frozen, error)
-	// Restore replaces the state by a snapshot: builds aside, swaps last; on error the old state stands. live is false for the restore at start.
+	// Restore replaces the state by a snapshot. At a start (live is false) the old state stands on error, and an older snapshot is tried; a live one may give
+	// the old state up first, and its error ends the process, which finds the snapshot on disk at its next start.
 	Restore(r io.Reader, live bool) error
 	// LiveBytes estimates the size of a snapshot.
 	LiveBytes() int64

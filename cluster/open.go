@@ -13,15 +13,27 @@ import (
 )
 
 // Open starts a group on its data folder: the folder, the port, the stores, the state from snapshot and log, raft, gossip. When it returns, everything runs;
-// Leadership tells when a leader is known. On error nothing is left behind.
-func Open(cfg Config, m Machine) (g *Group, err error) {
+// Leadership tells when a leader is known. On error nothing is left behind. A folder that is damaged is set aside where Config.OnDamage says so and others can
+// be reached, and the node begins anew; else the error wraps ErrDamaged.
+func Open(cfg Config, m Machine) (*Group, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	g, err := open(cfg, m)
+	if err == nil {
+		return g, nil
+	}
+	if err := recoverFromDamage(&cfg, err); err != nil {
+		return nil, err
+	}
+	return open(cfg, m)
+}
+
+func open(cfg Config, m Machine) (g *Group, err error) {
 	g = newGroup(cfg, m)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, g.Close(context.Background()))
+			err = errors.Join(g.explainFull(err), g.Close(context.Background()))
 			g = nil
 		}
 	}()
@@ -31,6 +43,8 @@ func Open(cfg Config, m Machine) (g *Group, err error) {
 	if err := g.fitsFolder(); err != nil {
 		return g, err
 	}
+	g.dir.tellSetAside(g.log)
+	g.dir.makeRoom(cfg.DiskFreeLowBytes)
 	id, _ := g.dir.identity()
 	g.self = id.Server
 	// The port before raft: the configuration that a lone node founds names its address.
@@ -46,8 +60,9 @@ func Open(cfg Config, m Machine) (g *Group, err error) {
 	}
 	in, err := g.openInstance()
 	if err != nil {
-		return g, fmt.Errorf("starting raft: %w", errors.Join(g.fsm.ahead, err))
+		return g, fmt.Errorf("starting raft: %w", errors.Join(g.fsm.ahead, err, g.stores.snapshots.damage()))
 	}
+	g.stores.snapshots.removeUndescribed()
 	g.fsm.live.Store(true)
 	g.current.Store(in)
 	return g, g.start()
@@ -59,6 +74,7 @@ func newGroup(cfg Config, m Machine) *Group {
 		leadChanged: make(chan struct{}), raftEvents: make(chan raft.Observation, 1), poked: make(chan struct{}, 1), conflicts: make(chan conflict, 1),
 		departed: make(chan struct{}),
 	}
+	g.cfg.Fatal = func(err error) { cfg.Fatal(g.explainFull(err)) }
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.posts.of = map[string]*outbox{}
 	g.calls.idle = map[string][]*mux.Conn{}
@@ -97,9 +113,12 @@ func (g *Group) introduction() gossipMeta {
 	}
 }
 
-// expect is BootstrapExpect as it is meant: a join list without a number of founders is for a cluster that exists.
+// expect is BootstrapExpect as it is meant: a join list without a number of founders is for a cluster that exists, and so is a node that lost its data.
 func (g *Group) expect() int {
 	if g.cfg.BootstrapExpect == 1 && len(g.cfg.Join) > 0 {
+		return 0
+	}
+	if id, _ := g.dir.identity(); id.Rejoins {
 		return 0
 	}
 	return g.cfg.BootstrapExpect
@@ -120,7 +139,7 @@ func (g *Group) start() error {
 		return err
 	}
 	for _, run := range []func(){
-		g.watchLeadership, g.watchLeader, g.watchConflicts, g.watchGossip, g.watchStanding, g.takeSnapshots,
+		g.watchLeadership, g.watchLeader, g.watchConflicts, g.watchGossip, g.watchStanding, g.takeSnapshots, g.watchSpace,
 		func() { g.acceptStreams(streams) },
 		func() { g.acceptCalls(calls) },
 		func() { g.acceptPosts(posts) },

@@ -20,23 +20,9 @@ func TestLostParts(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := Open(x.cfg, newTestMachine())
-			if !errors.Is(err, ErrPartsLost) || !strings.Contains(err.Error(), part) {
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), part) {
 				t.Errorf("opened without %s: %v", part, err)
 			}
 		})
-	}
-}
-
-// TestDamagedDurableIndex expects the error itself, with advice.
-func TestDamagedDurableIndex(t *testing.T) {
-	c := newCluster(t, 1, nil).start()
-	x := c.leader()
-	x.applied(x.send(x.stream(), 1, 5)...)
-	x.stop()
-	if err := os.WriteFile(filepath.Join(x.cfg.DataDir, "log", "durable-index"), []byte("garbage"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(x.cfg, newTestMachine()); err == nil || !strings.Contains(err.Error(), "durable index") {
-		t.Errorf("opened with a damaged durable index: %v", err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // greatest term, then index, of its last entry is the one to recover. The old parts are set aside within the folder. Interrupted at any point, it is called
 // again with the same folder.
 //
-// The node must be stopped. Errors wrap ErrFolderInUse, ErrNothingToRecover, ErrPartsLost, guard.ErrDamaged.
+// The node must be stopped. Errors wrap ErrFolderInUse, ErrNothingToRecover, ErrDamaged.
 func RecoverFolder(cfg RefoundConfig, m Replica) (Refounded, error) {
 	if !exists(cfg.DataDir) {
 		return Refounded{}, fmt.Errorf("%w: there is no folder %s", ErrNothingToRecover, cfg.DataDir)
@@ -98,7 +98,7 @@ func (r *replay) restore() error {
 		break
 	}
 	if first, err := r.logs.FirstIndex(); err != nil || first > r.end.index+1 {
-		return errors.Join(append([]error{err, fmt.Errorf("%w: the log begins at %d, and no whole snapshot reaches up to it", ErrPartsLost, first)}, faults...)...)
+		return errors.Join(append([]error{err, fmt.Errorf("%w: the log begins at %d, and no whole snapshot reaches up to it", ErrDamaged, first)}, faults...)...)
 	}
 	return nil
 }

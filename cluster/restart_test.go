@@ -1,11 +1,8 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -262,44 +259,5 @@ func TestSnapshotIsDueRelativeToLiveBytes(t *testing.T) {
 	u.frozen()
 	if _, overdue := u.overdue(); overdue {
 		t.Error("overdue right after a snapshot")
-	}
-}
-
-// TestDamageIsAnErrorWithAdvice: whatever of the folder is damaged, the node says so and what to do, releases the folder, and says it again.
-func TestDamageIsAnErrorWithAdvice(t *testing.T) {
-	for _, file := range []string{"log/*.wal", "log/durable-index", "stable.bolt", "identity.json", "boot"} {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			c := newCluster(t, 1, nil).start()
-			x := c.leader()
-			x.applied(x.send(x.stream(), 1, 20)...)
-			if _, err := x.group.NextBoot(); err != nil {
-				t.Fatal(err)
-			}
-			x.stop()
-			names, err := filepath.Glob(filepath.Join(x.cfg.DataDir, file))
-			if err != nil || len(names) != 1 {
-				t.Fatal(names, err)
-			}
-			b, err := os.ReadFile(names[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i := range b[:min(len(b), 64<<10)] {
-				b[i] ^= 0xff
-			}
-			if err := os.WriteFile(names[0], b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			for range 2 {
-				g, err := Open(x.cfg, newTestMachine())
-				if err == nil {
-					g.Close(context.Background())
-					t.Fatal("opened")
-				}
-				if !strings.Contains(err.Error(), "set the") || !strings.Contains(err.Error(), "aside") {
-					t.Errorf("no advice in: %v", err)
-				}
-			}
-		})
 	}
 }

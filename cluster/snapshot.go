@@ -2,13 +2,10 @@ package cluster
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"github.com/triagemq/triagemq/cluster/guard"
@@ -25,9 +22,12 @@ type logUsage struct {
 	trailingBytes int64
 	trailingTime  time.Duration
 	due           chan struct{} // a snapshot is due; capacity 1
+	installs      installs
+	tight         atomic.Bool // the disk is nearly full: keep no more of the log than must be
 
 	mu      sync.Mutex // guards what follows
 	since   int64      // bytes applied since the last snapshot
+	forced  bool       // one was asked for, whatever was applied
 	asked   int64      // since, when LiveBytes was asked last
 	live    int64      // its answer
 	total   int64      // bytes applied in this process
@@ -64,11 +64,23 @@ func (u *logUsage) add(index uint64, size int, now time.Time, liveBytes func() i
 		u.asked, u.live = u.since, liveBytes()
 	}
 	if u.since > u.live {
-		select {
-		case u.due <- struct{}{}:
-		default:
-		}
+		u.signal()
 	}
+}
+
+func (u *logUsage) signal() {
+	select {
+	case u.due <- struct{}{}:
+	default:
+	}
+}
+
+// ask asks for a snapshot now.
+func (u *logUsage) ask() {
+	u.mu.Lock()
+	u.forced = true
+	u.mu.Unlock()
+	u.signal()
 }
 
 // forgetLocked drops samples that no trailing log will reach back to; the last one dropped bounds the first one kept.
@@ -88,7 +100,7 @@ func (u *logUsage) beyondLocked(s usageSample, now time.Time) bool {
 func (u *logUsage) frozen() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.since, u.asked, u.live = 0, 0, 0
+	u.since, u.asked, u.live, u.forced = 0, 0, 0, false
 }
 
 // notFrozen takes frozen back when the snapshot came to nothing.
@@ -102,7 +114,7 @@ func (u *logUsage) notFrozen(since int64) {
 func (u *logUsage) overdue() (since int64, yes bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.since, u.since > max(u.threshold, u.live)
+	return u.since, u.forced || u.since > max(u.threshold, u.live)
 }
 
 // trailing is how many entries to keep behind the last one.
@@ -110,10 +122,17 @@ func (u *logUsage) trailing(last uint64, now time.Time) uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.forgetLocked(now)
-	if len(u.samples) == 0 || last < u.samples[0].index {
+	if u.tight.Load() {
 		return guard.TrailingLogsMin
 	}
-	return max(guard.TrailingLogsMin, last-u.samples[0].index)
+	keep := uint64(guard.TrailingLogsMin)
+	if len(u.samples) > 0 && last >= u.samples[0].index {
+		keep = max(keep, last-u.samples[0].index)
+	}
+	if from, ok := u.installs.least(now); ok && last > from {
+		keep = max(keep, last-from)
+	}
+	return keep
 }
 
 // takeSnapshots takes a snapshot when one is due, and tries again when it fails: the disk may be full for a while, and the log keeps everything meanwhile.
@@ -157,58 +176,4 @@ func (g *Group) takeSnapshot() error {
 		g.log.Debug("took a snapshot", "seconds", time.Since(start).Seconds(), "apply_paused_seconds", time.Duration(g.fsm.paused.Load()).Seconds(), "trailing_entries", conf.TrailingLogs)
 	}
 	return err
-}
-
-// snapshotStore is raft's FileSnapshotStore, whose sink fsyncs the files of a snapshot and the folder that it is renamed into, but not the folder that holds
-// the files: after a power loss the snapshot may be there, and empty, with the log behind it already compacted.
-type snapshotStore struct {
-	*raft.FileSnapshotStore
-	path string
-}
-
-var _ raft.SnapshotStore = (*snapshotStore)(nil)
-
-func openSnapshots(dir string, log hclog.Logger) (*snapshotStore, error) {
-	path := filepath.Join(dir, "snapshots")
-	if err := removeUnfinished(path); err != nil {
-		return nil, err
-	}
-	inner, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotKeep, log)
-	return &snapshotStore{inner, path}, err
-}
-
-// removeUnfinished deletes what a process that died while it wrote a snapshot has left.
-func removeUnfinished(path string) error {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".tmp") {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(path, e.Name())))
-		}
-	}
-	return err
-}
-
-// Create is raft.SnapshotStore.
-func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, conf raft.Configuration, confIndex uint64, t raft.Transport) (raft.SnapshotSink, error) {
-	sink, err := s.FileSnapshotStore.Create(version, index, term, conf, confIndex, t)
-	if err != nil {
-		return nil, err
-	}
-	return &syncedSink{sink, s.path}, nil
-}
-
-type syncedSink struct {
-	raft.SnapshotSink
-	path string
-}
-
-// Close makes the snapshot durable; raft compacts the log after it.
-func (s *syncedSink) Close() error {
-	if err := s.SnapshotSink.Close(); err != nil {
-		return err
-	}
-	return errors.Join(syncFolder(filepath.Join(s.path, s.ID())), syncFolder(s.path))
 }

@@ -31,6 +31,9 @@ type Hooks struct {
 	// Any other error is sent back to the leader, which tries again later. It runs on the goroutine that forwards requests to raft: it must be quick
 	// and must not wait for raft or close the Transport. To restart raft it tells another goroutine.
 	BeforeInstall func(req *raft.InstallSnapshotRequest) error
+	// Installing tells that a snapshot that ends with index is about to be sent to a server; what it returns is told whether it was installed. Any goroutine of
+	// raft.
+	Installing func(id raft.ServerID, index uint64) (end func(installed bool))
 	// Heard tells that a server has answered a request of ours. Any goroutine of raft; it must be quick.
 	Heard func(id raft.ServerID)
 	// Replicates tells whether the local raft still leads a term and has a server in its configuration. While it does, errors of replication to that are held

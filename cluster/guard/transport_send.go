@@ -71,7 +71,12 @@ func (t *Transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, 
 
 // InstallSnapshot sends the request and the snapshot. An error is held back, see pulse.
 func (t *Transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	end := func(bool) {}
+	if t.hooks.Installing != nil {
+		end = t.hooks.Installing(id, args.LastLogIndex)
+	}
 	err := t.heard(id, t.inner.InstallSnapshot(id, target, args, resp, data))
+	end(err == nil && resp.Success)
 	if err != nil {
 		t.hold(id, args.Term)
 	}

@@ -30,10 +30,12 @@ type Config struct {
 	Login  string                     // user:password of clients, default guest:guest
 }
 
-// Host is a machine that a test made: an address, and the command that runs a program there (`ip netns exec NAME`).
+// Host is a machine that a test made: an address, the command that runs a program there (`ip netns exec NAME`), and where a node keeps its data; "" is
+// its folder in Config.Dir, which has its log in any case.
 type Host struct {
-	IP  string
-	Run []string
+	IP      string
+	Run     []string
+	DataDir string
 }
 
 // Cluster is a set of nodes.
@@ -68,7 +70,11 @@ func Open(cfg Config) (*Cluster, error) {
 		n := &Node{Name: fmt.Sprintf("n%d", k+1), AMQP: h.addr(p[0]), HTTP: h.addr(p[1]), Peer: h.addr(p[2]), Gossip: h.addr(p[3]), Login: cfg.Login}
 		n.command = append(append([]string{}, h.Run...), cfg.Binary)
 		n.Dir = filepath.Join(cfg.Dir, n.Name)
-		n.args = []string{"server", "--node-id", n.Name, "--data-dir", n.Dir, "--amqp-addr", n.AMQP, "--http-addr", n.HTTP, "--peer-addr", n.Peer, "--gossip-addr", n.Gossip}
+		n.DataDir = n.Dir
+		if h.DataDir != "" {
+			n.DataDir = h.DataDir
+		}
+		n.args = []string{"server", "--node-id", n.Name, "--data-dir", n.DataDir, "--amqp-addr", n.AMQP, "--http-addr", n.HTTP, "--peer-addr", n.Peer, "--gossip-addr", n.Gossip}
 		if cfg.Nodes > 1 {
 			n.args = append(n.args, "--join", strings.Join(join, ","), "--bootstrap-expect", fmt.Sprint(cfg.Nodes))
 		}

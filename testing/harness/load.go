@@ -78,14 +78,19 @@ func StartLoad(ctx context.Context, cfg LoadConfig) (*Load, error) {
 	for _, n := range cfg.Publishers {
 		l.pubs.Go(func() { l.again(l.ctx, n, "publisher", func(c *amqp.Connection) error { return l.publish(c, n.Name) }) })
 	}
-	for _, n := range cfg.Consumers {
-		for q := range cfg.queues() {
+	l.Consume(cfg.Consumers...)
+	return l, nil
+}
+
+// Consume adds consumers, one per queue on each of the nodes. It must not run beside Drain.
+func (l *Load) Consume(nodes ...*Node) {
+	for _, n := range nodes {
+		for q := range l.cfg.queues() {
 			l.cons.Go(func() {
 				l.again(l.drainC, n, "consumer", func(c *amqp.Connection) error { return l.consume(c, n.Name, q) })
 			})
 		}
 	}
-	return l, nil
 }
 
 func (cfg *LoadConfig) declare(n *Node) error {

@@ -21,6 +21,7 @@ import (
 // Node is one process of a Cluster. Its methods may be called by several goroutines.
 type Node struct {
 	Name, Dir                string
+	DataDir                  string // Dir unless its Host says otherwise
 	AMQP, HTTP, Peer, Gossip string // host:port
 	Login                    string // user:password; "" is guest:guest
 	command                  []string

@@ -47,6 +47,8 @@ type Config struct {
 	LogLevel          string        // --log-level trace|debug|info|warn|error
 	LogStore          string        // --log-store wal|boltdb
 	DeadServerAfter   time.Duration // --dead-server-after 1m.., 0 = never
+	DiskFreeLow       int64         // --disk-free-low bytes of free disk, beside a snapshot, below which publishers are blocked; 0 = never
+	OnDamage          string        // --on-damage rejoin|refuse: what to do with a data folder that is damaged
 	HeartbeatTimeout  time.Duration // --heartbeat-timeout 50ms..10s
 	ElectionTimeout   time.Duration // --election-timeout, at least the heartbeat time-out
 	LeaseTimeout      time.Duration // --lease-timeout, at most the heartbeat time-out
@@ -61,6 +63,7 @@ func Default() Config {
 		NodeID: "n1", DataDir: "triagemq-data",
 		AMQPAddr: "127.0.0.1:5672", HTTPAddr: "127.0.0.1:15672", PeerAddr: "127.0.0.1:7672", GossipAddr: "127.0.0.1:7946",
 		TLSLoginFrom: string(amqp.CommonName), BootstrapExpect: 1, DefaultUser: "guest", DefaultPass: "guest", LogLevel: "info", LogStore: "wal", DeadServerAfter: 24 * time.Hour,
+		OnDamage: "rejoin", DiskFreeLow: 512 << 20,
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
 		LogWriteBound: 5 * time.Second, MemoryWatermark: memory.Watermark{Share: 0.6},
 	}
@@ -131,11 +134,36 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.LogLevel, "log-level", c.LogLevel, "trace, debug, info, warn or error")
 	fs.StringVar(&c.LogStore, "log-store", c.LogStore, "store of the replicated log: wal or boltdb (fixed once the data folder exists)")
 	fs.DurationVar(&c.DeadServerAfter, "dead-server-after", c.DeadServerAfter, "a server that the leader has not heard of for this long is removed where more than three voters are left,\nat least 1m; 0 = never")
+	fs.Var((*size)(&c.DiskFreeLow), "disk-free-low", "free `bytes` on the disk of --data-dir, beside those of a snapshot, below which publishers are blocked: 512MiB; 0 for never")
+	fs.StringVar(&c.OnDamage, "on-damage", c.OnDamage, "what to do when the data folder is damaged: rejoin (set it aside and join the others anew, where --join\nnames any that can be reached) or refuse (do not start)")
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", c.HeartbeatTimeout, "raft: silence of the leader after which a follower suspects it, 50ms to 10s")
 	fs.DurationVar(&c.ElectionTimeout, "election-timeout", c.ElectionTimeout, "raft: how long a candidate waits for votes, at least --heartbeat-timeout")
 	fs.DurationVar(&c.LeaseTimeout, "lease-timeout", c.LeaseTimeout, "raft: a leader that reached no majority for this long steps down, at most --heartbeat-timeout")
 	fs.DurationVar(&c.LogWriteBound, "log-write-bound", c.LogWriteBound, "a log write or fsync that takes longer ends the process, 500ms to 5m")
 	fs.Var(&c.MemoryWatermark, "memory-watermark", "`share` of the cgroup's or machine's memory above which publishers are blocked, 0.05 to 0.95, or bytes: 512MiB")
+}
+
+// size is a number of bytes as a flag: 512MiB, 2GB, 1000.
+type size int64
+
+func (s *size) String() string {
+	if *s == 0 {
+		return "0"
+	}
+	return (&memory.Watermark{Bytes: int64(*s)}).String()
+}
+
+func (s *size) Set(text string) error {
+	if text == "0" {
+		*s = 0
+		return nil
+	}
+	var w memory.Watermark
+	if err := w.Set(text); err != nil || w.Bytes == 0 {
+		return fmt.Errorf("%q is no number of bytes (512MiB), 1MiB at least", text)
+	}
+	*s = size(w.Bytes)
+	return nil
 }
 
 // addresses is a comma-separated list as a flag.
@@ -237,6 +265,7 @@ func (c *Config) Validate() error {
 	bad(slices.Contains([]string{"trace", "debug", "info", "warn", "error"}, c.LogLevel), "--log-level %q: want trace, debug, info, warn or error", c.LogLevel)
 	bad(c.LogStore == "wal" || c.LogStore == "boltdb", "--log-store %q: want wal or boltdb", c.LogStore)
 	bad(c.DeadServerAfter == 0 || c.DeadServerAfter >= time.Minute, "--dead-server-after %v: want 0 or at least 1m", c.DeadServerAfter)
+	bad(c.OnDamage == "rejoin" || c.OnDamage == "refuse", "--on-damage %q: want rejoin or refuse", c.OnDamage)
 	bad(c.HeartbeatTimeout >= 50*time.Millisecond && c.HeartbeatTimeout <= 10*time.Second, "--heartbeat-timeout %v: want 50ms to 10s", c.HeartbeatTimeout)
 	bad(c.ElectionTimeout >= c.HeartbeatTimeout && c.ElectionTimeout <= 30*time.Second, "--election-timeout %v: want --heartbeat-timeout to 30s", c.ElectionTimeout)
 	bad(c.LeaseTimeout >= 25*time.Millisecond && c.LeaseTimeout <= c.HeartbeatTimeout, "--lease-timeout %v: want 25ms to --heartbeat-timeout", c.LeaseTimeout)

@@ -156,7 +156,7 @@ func (n *Node) brokerConfig() broker.Config {
 	c.AMQPAddr, c.HTTPAddr, c.PeerAddr = n.cfg.advertised(n.cfg.AMQPAddr), n.cfg.advertised(n.cfg.HTTPAddr), n.cfg.advertised(n.cfg.PeerAddr)
 	c.AMQPSAddr = n.cfg.advertised(n.cfg.AMQPSAddr)
 	c.DefaultUser, c.DefaultPass = n.cfg.DefaultUser, n.cfg.DefaultPass
-	c.MemoryWatermark = n.cfg.MemoryWatermark
+	c.MemoryWatermark, c.DiskFreeLowBytes = n.cfg.MemoryWatermark, n.cfg.DiskFreeLow
 	c.PendingBytesTotal = n.budget.pendingBytes
 	c.PendingBytesPerConn = min(c.PendingBytesPerConn, c.PendingBytesTotal/4)
 	c.Chunks, c.Heap = arena.New(), memory.OpenHeap()
@@ -178,6 +178,7 @@ func (n *Node) clusterConfig() cluster.Config {
 	c.LogCacheBytes = n.budget.logCacheBytes
 	c.LogWriteBound, c.LogStore = n.cfg.LogWriteBound, cluster.LogKind(n.cfg.LogStore)
 	c.FeatureLevel = fsm.FeatureLevelMax
+	c.OnDamage, c.DiskFreeLowBytes = cluster.DamagePolicy(n.cfg.OnDamage), n.cfg.DiskFreeLow
 	c.Logger, c.Fatal = n.log.Named("cluster"), n.fatal
 	return c
 }

@@ -139,6 +139,7 @@ func (n *Node) Close(ctx context.Context) error {
 
 // fatal ends the process at once: what this node's disk or state says can no longer be trusted, and every further answer might be wrong.
 func (n *Node) fatal(err error) {
+	hangUp()
 	// What this process logs may go to the disk that hangs: the line is tried, and not waited for.
 	time.AfterFunc(lastWords, func() { os.Exit(fatalStatus) })
 	n.log.Error("this node cannot go on", "error", err)

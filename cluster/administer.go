@@ -98,13 +98,14 @@ func (g *Group) MayLeave(ctx context.Context) error {
 	return err
 }
 
-// Leave takes this node out of the cluster for good and marks its folder, see Departed. Its origin should be closed before, and leadership handed over. After
-// an error it may be out or not; what it is shows at its next start. Any goroutine.
+// Leave takes this node out of the cluster for good and marks its folder. Its origin should be closed before, and leadership handed over. Departed is closed in any
+// case: after an error the node serves nobody any more, may be out or not, and its next start shows which. Any goroutine.
 func (g *Group) Leave(ctx context.Context) error {
 	g.leaving.Store(true)
 	g.gossip.poke()
 	if _, err := g.administer(ctx, administration{Do: doLeave, Server: g.self}); err != nil {
 		g.leaving.Store(false)
+		g.departOnce.Do(func() { close(g.departed) })
 		return err
 	}
 	return g.depart(DepartedLeft)

@@ -14,7 +14,11 @@
 //
 // A leader whose process has ended is replaced at once: failover.go. Leadership is handed over by transfer.go.
 //
-// Goroutines: one each for leadership (reign.go), suspicions against the leader (failover.go), proposals of the reign, accepting streams and calls, gossip
-// events and joining, snapshots, commit notices, the read index; two for every stream at either end. Close joins them all. Locks: Group.mu guards what Leadership tells and the open stream;
+// Who is a member is the leader's business too: the pilot of a reign (autopilot.go) takes one step at a time, which situation.go decides; people's orders
+// (administer.go, removal.go) come from any node to the leader; a node that no leader speaks to asks what it is (standing.go).
+//
+// Goroutines: one each for leadership (reign.go), suspicions against the leader (failover.go), proposals and the pilot of the reign, doubts about the own
+// membership, accepting streams and calls, gossip events and joining, snapshots, commit notices, the read index; two for every stream at either end. Close
+// joins them all. Locks: Group.mu guards what Leadership tells and the open stream;
 // reign.mu the queue; they are leaves, nothing blocks while one is held.
 package cluster

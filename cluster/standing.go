@@ -58,11 +58,11 @@ func (r *reign) standing(server string, voted bool) (standing, error) {
 	return standingRemoved, nil
 }
 
-// Departed is closed once this node is no member of its cluster any more: it left, or was told that it was removed. The process should end; How then says
-// which it was.
+// Departed is closed once this node is no member of its cluster any more, because it left or was told that it was removed, and once it failed to leave. The process
+// should end; How says which it was.
 func (g *Group) Departed() <-chan struct{} { return g.departed }
 
-// How is the departure after Departed was closed, "" before.
+// How is the departure after Departed was closed; "" before, and where the node failed to leave.
 func (g *Group) How() Departure {
 	id, _ := g.dir.identity()
 	return id.Departed

@@ -85,7 +85,7 @@ func (p *Port) Dial(ctx context.Context, addr string, protocol Protocol, expect 
 	defer cancel()
 	stop := context.AfterFunc(p.ctx, cancel)
 	defer stop()
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	c, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,14 @@
 package mux
 
 import (
-	"net"
+	"syscall"
 	"time"
 )
 
-func setUserTimeout(*net.TCPConn, time.Duration) error { return nil }
+const (
+	optUserTimeout = iota
+	optRetransmitMax
+)
+
+// setTCP does nothing here.
+func setTCP(syscall.RawConn, int, time.Duration) error { return nil }

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -65,7 +64,7 @@ func (r *reign) fly(ctx context.Context) {
 		s := p.look(ctx)
 		step := s.next()
 		p.warnOfNamesakes(s)
-		p.hold(step, p.take(ctx, s, step))
+		p.hold(step, p.take(ctx, step))
 	}
 }
 
@@ -90,7 +89,7 @@ func (p *pilot) look(ctx context.Context) situation {
 		if !m.alive {
 			m.silent = now.Sub(heard)
 		}
-		m.stable = !m.voter && m.alive && p.keptUp(ctx, id)
+		m.stable = !m.voter && p.keptUp(ctx, id)
 		if gossips {
 			m.moved = p.moved(id, string(c.Address), meta.Peer, now)
 		}
@@ -101,8 +100,12 @@ func (p *pilot) look(ctx context.Context) situation {
 	return s
 }
 
-// keptUp tells whether a non-voter has kept up for StableFor.
+// keptUp tells whether a non-voter has kept up for StableFor, without a look between at which it was silent or behind.
 func (p *pilot) keptUp(ctx context.Context, id string) bool {
+	if !p.alive(id) {
+		delete(p.keepsUp, id)
+		return false
+	}
 	position, err := p.g.askPosition(ctx, id)
 	if err != nil || position.Applied+lagMax < p.raft.AppliedIndex() {
 		delete(p.keepsUp, id)
@@ -213,8 +216,14 @@ func (p *pilot) warnOfNamesakes(s situation) {
 	}
 }
 
-// take takes a step.
-func (p *pilot) take(ctx context.Context, s situation, step step) error {
+// take takes a step, unless it is none any more. A look takes a second for each server that does not answer, and the turn to change the configuration may come
+// long after it:
+//
+//	The pilot looks: X keeps up, or has moved. An operator removes X, or X leaves; its process ends. The pilot promotes X, or writes its address down: raft
+//	takes in whom it does not know, and a server that is gone for good has a vote.
+//
+// So each step is judged again by the configuration that it changes, while no other change may be made.
+func (p *pilot) take(ctx context.Context, step step) error {
 	if step.do == doNothing {
 		return nil
 	}
@@ -227,38 +236,38 @@ func (p *pilot) take(ctx context.Context, s situation, step step) error {
 		return err
 	}
 	defer release()
-	if err := p.freeAddress(s, step); err != nil {
+	if err := p.freeAddress(step); err != nil {
 		return err
 	}
-	p.g.log.Info("changing the membership", "step", step.do, "server", step.server, "address", step.address)
-	return p.change(func(x *raft.Raft) raft.Future {
-		id, address := raft.ServerID(step.server), raft.ServerAddress(step.address)
-		if step.voter {
-			return x.AddVoter(id, address, 0, changeBound)
+	return p.amend(func(x *raft.Raft, servers []raft.Server) raft.Future {
+		if !step.fits(servers) {
+			return settled{}
 		}
-		return x.AddNonvoter(id, address, 0, changeBound)
+		p.g.log.Info("changing the membership", "step", step.do, "server", step.server, "address", step.address)
+		return place(x, raft.ServerID(step.server), raft.ServerAddress(step.address), step.voter)
 	})
 }
 
 // freeAddress takes an address from the server that the configuration has there: raft refuses two servers at one. Whoever answers there is somebody else by now,
 // and where the former owner is, if it lives, gossip tells; until the configuration follows it stands there under its id, which nobody can dial.
-func (p *pilot) freeAddress(s situation, step step) error {
-	for _, x := range s.servers {
-		if x.address != step.address || x.id == step.server {
-			continue
-		}
-		err := p.change(func(r *raft.Raft) raft.Future {
-			id := raft.ServerID(x.id)
-			if x.voter {
-				return r.AddVoter(id, raft.ServerAddress(id), 0, changeBound)
+func (p *pilot) freeAddress(step step) error {
+	return p.amend(func(x *raft.Raft, servers []raft.Server) raft.Future {
+		for _, s := range servers {
+			if step.fits(servers) && string(s.Address) == step.address && string(s.ID) != step.server {
+				p.g.log.Info("freeing the address of another server", "server", s.ID, "address", s.Address, "for", step.server)
+				return place(x, s.ID, raft.ServerAddress(s.ID), s.Suffrage == raft.Voter)
 			}
-			return r.AddNonvoter(id, raft.ServerAddress(id), 0, changeBound)
-		})
-		if err != nil {
-			return fmt.Errorf("freeing the address of %s: %w", x.id, err)
 		}
+		return settled{}
+	})
+}
+
+// place gives a server its place in the configuration.
+func place(x *raft.Raft, id raft.ServerID, address raft.ServerAddress, voter bool) raft.Future {
+	if voter {
+		return x.AddVoter(id, address, 0, changeBound)
 	}
-	return nil
+	return x.AddNonvoter(id, address, 0, changeBound)
 }
 
 // askPosition asks a server over the peer port, where it proves who it is.

@@ -132,6 +132,59 @@ func TestAddressChange(t *testing.T) {
 	leader.applied(leader.send(leader.stream(), 1, 3)...)
 }
 
+// TestStepOfYesterday removes a server between the pilot's look and its step: no step may take it in again, with a vote or without.
+func TestStepOfYesterday(t *testing.T) {
+	c := newCluster(t, 3, nil).start()
+	leader, gone := c.leader(), c.follower()
+	id, address := gone.group.Self(), gone.group.PeerAddr()
+	r := leader.group.readyReign()
+	if r == nil {
+		t.Skip("it leads no more")
+	}
+	p := &pilot{reign: r}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	gone.stop()
+	if err := r.remove(ctx, id, removal{force: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []step{
+		{do: doPromote, server: id, address: address, voter: true},
+		{do: doMove, server: id, address: freeAddr(t), voter: true},
+		{do: doMove, server: id, address: freeAddr(t)},
+		{do: doPromote, server: "n9-gone", address: address, voter: true},
+	} {
+		if err := p.take(ctx, step); err != nil {
+			t.Errorf("%+v: %v", step, err)
+		}
+		for _, s := range r.servers() {
+			if string(s.ID) == id || string(s.ID) == "n9-gone" {
+				t.Fatalf("%+v took %v in", step, s)
+			}
+		}
+	}
+}
+
+// TestOneChangeAtATime: a change that a reign left under way is waited for by the next one, whose decisions it would undo.
+func TestOneChangeAtATime(t *testing.T) {
+	g := newGroup(testConfig(t, "n1"), newTestMachine())
+	defer g.cancel()
+	release, err := newReign(g, nil, 1).claimChanges(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	next := newReign(g, nil, 1)
+	if _, err := next.claimChanges(ctx); err == nil {
+		t.Fatal("two changes at a time")
+	}
+	release()
+	if _, err := next.claimChanges(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestStandingOfADeposedLeader asks a leader that has lost its majority and does not know it yet: it must not say that anybody was removed.
 func TestStandingOfADeposedLeader(t *testing.T) {
 	c := newCluster(t, 3, func(cfg *Config) {

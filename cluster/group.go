@@ -85,7 +85,8 @@ type Group struct {
 	raftEvents chan raft.Observation
 	poked      chan struct{} // watchLeadership has something to look at; capacity 1
 	conflicts  chan conflict
-	opening    sync.Mutex // held while a stream is opened
+	opening    sync.Mutex    // held while a stream is opened
+	changes    chan struct{} // held while the configuration is changed; capacity 1
 
 	mu          sync.Mutex // guards what follows
 	closing     bool

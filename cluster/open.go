@@ -72,7 +72,7 @@ func newGroup(cfg Config, m Machine) *Group {
 	g := &Group{
 		cfg: cfg, machine: m, log: cfg.Logger,
 		leadChanged: make(chan struct{}), raftEvents: make(chan raft.Observation, 1), poked: make(chan struct{}, 1), conflicts: make(chan conflict, 1),
-		departed: make(chan struct{}),
+		departed: make(chan struct{}), changes: make(chan struct{}, 1),
 	}
 	g.cfg.Fatal = func(err error) { cfg.Fatal(g.explainFull(err)) }
 	g.ctx, g.cancel = context.WithCancel(context.Background())

@@ -37,7 +37,6 @@ type reign struct {
 
 	notices map[raft.ServerID]*noticeSender // the proposer's
 	since   time.Time                       // when it began
-	changes chan struct{}                   // held while the configuration is changed; capacity 1
 }
 
 // reignPause keeps a leader whose proposals fail at once from spinning.
@@ -48,7 +47,7 @@ func newReign(g *Group, r *raft.Raft, term uint64) *reign {
 		g: g, raft: r, term: term,
 		over: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1), space: make(chan struct{}),
 		intakes: map[string]*intake{}, going: map[string]bool{}, heardAt: map[string]time.Time{}, notices: map[raft.ServerID]*noticeSender{},
-		since: time.Now(), changes: make(chan struct{}, 1),
+		since: time.Now(),
 	}
 }
 

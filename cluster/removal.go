@@ -127,11 +127,12 @@ func (r *reign) shut(server string, out bool) {
 	}
 }
 
-// claimChanges waits for the turn to change the configuration: raft takes one change at a time, and ours have several steps.
+// claimChanges waits for the turn to change the configuration: raft takes one change at a time, and ours have several steps. A reign that is over may still
+// have one under way, which the next one waits for.
 func (r *reign) claimChanges(ctx context.Context) (release func(), err error) {
 	select {
-	case r.changes <- struct{}{}:
-		return func() { <-r.changes }, nil
+	case r.g.changes <- struct{}{}:
+		return func() { <-r.g.changes }, nil
 	case <-r.over:
 		return nil, ErrNotLeader
 	case <-ctx.Done():
@@ -139,11 +140,24 @@ func (r *reign) claimChanges(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// change changes the configuration and waits until that is committed, or this node leads no more.
+// amend makes a change that begin decides from the latest configuration; settled{} where there is none to make. The caller has claimed changes: raft could be
+// told on which configuration a change depends, but does not tell its index.
+func (r *reign) amend(begin func(x *raft.Raft, servers []raft.Server) raft.Future) error {
+	return r.change(func(x *raft.Raft) raft.Future {
+		f := x.GetConfiguration()
+		if err := f.Error(); err != nil {
+			return settled{err}
+		}
+		return begin(x, f.Configuration().Servers)
+	})
+}
+
+// change changes the configuration and waits until that is committed, or this node leads no more. A reign that is over changes nothing: closing an origin may
+// take as long as two elections, between which another leader removed a server that this one counted on.
 func (r *reign) change(begin func(*raft.Raft) raft.Future) error {
 	err := r.g.instance().await(func(x *raft.Raft) raft.Future {
-		if x != r.raft {
-			return failed{ErrNotLeader}
+		if x != r.raft || !r.admits() {
+			return settled{ErrNotLeader}
 		}
 		return begin(x)
 	})
@@ -156,7 +170,8 @@ func (r *reign) change(begin func(*raft.Raft) raft.Future) error {
 	return fmt.Errorf("%w: %v", ErrNotNow, err)
 }
 
-// failed is a raft.Future that has failed.
-type failed struct{ err error }
+// settled is a raft.Future that has ended.
+type settled struct{ err error }
 
-func (f failed) Error() error { return f.err }
+// Error is raft.Future.
+func (s settled) Error() error { return s.err }

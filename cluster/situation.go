@@ -3,6 +3,8 @@ package cluster
 import (
 	"slices"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // situation is what the pilot sees; next decides from it alone.
@@ -43,6 +45,20 @@ const (
 	doMove    stepKind = "move" // its address
 	doClean   stepKind = "remove dead"
 )
+
+// fits tells whether a step to place a server is one in this configuration.
+func (st step) fits(servers []raft.Server) bool {
+	i := slices.IndexFunc(servers, func(s raft.Server) bool { return string(s.ID) == st.server })
+	switch {
+	case st.do == doAdd:
+		return i < 0
+	case i < 0:
+		return false
+	case st.do == doPromote:
+		return servers[i].Suffrage == raft.Nonvoter
+	}
+	return (servers[i].Suffrage == raft.Voter) == st.voter
+}
 
 // next is the most urgent step. A replaced server goes before anything else: that gives back a failure that the cluster survives. Then votes, then newcomers, then
 // addresses, which are for the day when gossip is down.

@@ -26,14 +26,8 @@ func (g *Group) transferToReadiest(r *raft.Raft) raft.Future {
 			return r.LeadershipTransferToServer(s.ID, s.Address)
 		}
 	}
-	return failedTransfer{errNoSuccessor}
+	return settled{errNoSuccessor}
 }
-
-// failedTransfer is a raft.Future that has failed.
-type failedTransfer struct{ err error }
-
-// Error is raft.Future.
-func (f failedTransfer) Error() error { return f.err }
 
 // readiest is the first voter that confirms to have the last entry; "" when none does in time.
 func (g *Group) readiest(r *raft.Raft) raft.ServerID {

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+
+	"github.com/triagemq/triagemq/transport/mux"
 )
 
 // takePosts collects what a node is posted.
@@ -18,7 +20,12 @@ func takePosts(x *testNode) <-chan []byte {
 }
 
 func TestPostArrivesInOrder(t *testing.T) {
-	c := newCluster(t, 2, nil).start()
+	t.Run("plain", func(t *testing.T) { postInOrder(t, nil) })
+	t.Run("sealed", func(t *testing.T) { postInOrder(t, trustOf(t, "one")) })
+}
+
+func postInOrder(t *testing.T, trust *mux.Trust) {
+	c := newCluster(t, 2, func(cfg *Config) { cfg.Trust = trust }).start()
 	c.leader()
 	from, to := c.nodes[0], c.nodes[1]
 	posts := takePosts(to)

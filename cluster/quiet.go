@@ -7,8 +7,12 @@ import (
 )
 
 // quiet reports whether an idle connection is still open and has nothing to read: a call on one that the other side closed meanwhile would fail, and could not
-// be repeated, because nobody would know whether it was served.
+// be repeated, because nobody would know whether it was served. A TLS session has nothing of its own to say in between (mux issues no tickets), so its connection
+// answers for it.
 func quiet(c net.Conn) bool {
+	if session, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = session.NetConn()
+	}
 	t, ok := c.(*net.TCPConn)
 	if !ok {
 		return false

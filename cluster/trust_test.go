@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"testing"
 
@@ -91,4 +92,34 @@ func TestTheSecretIsReplacedInARunningCluster(t *testing.T) {
 			t.Errorf("%s has %d gossip keys", x.name, len(keys))
 		}
 	}
+}
+
+// TestSealedConnectionsAreKept: a connection that a secret seals serves more than one call, as a plain one does: a handshake costs more than most calls.
+func TestSealedConnectionsAreKept(t *testing.T) {
+	c := newCluster(t, 2, nil)
+	for _, x := range c.nodes {
+		x.cfg.Trust = trustOf(t, "one")
+	}
+	c.start()
+	c.leader()
+	from, to := c.nodes[0].group, c.nodes[1].group.Self()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	first, err := from.dial(ctx, to, mux.ProtocolCall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	for range 3 {
+		if _, whole, err := exchange(ctx, first, callReadIndex, nil); !whole {
+			t.Fatal(err)
+		}
+		if !quiet(first.Conn) {
+			t.Fatal("a sealed connection that is idle is taken for one that has ended")
+		}
+	}
+	if err := c.nodes[1].group.port.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("the end of the connection is seen", func() bool { return !quiet(first.Conn) })
 }

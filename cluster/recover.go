@@ -26,7 +26,12 @@ func RecoverFolder(cfg RefoundConfig, m Replica) (Refounded, error) {
 
 // loadFolder replays a folder as a node does at its start.
 func loadFolder(cfg *RefoundConfig, m Replica) (end refoundState, err error) {
-	d := &dataDir{path: cfg.DataDir}
+	// ended: opening the stores would note in a folder of the first release that its boot number is on disk, and write the one that this d does not know. A
+	// folder that then turns out to have nothing to recover is started again, with boot numbers that were used before.
+	d := &dataDir{path: cfg.DataDir, ended: true}
+	if exists(d.file(setAsidePlan)) {
+		return end, fmt.Errorf("%w: %s is damaged and on its way to a folder %s… within it: starting the node finishes that, and lets it join anew", ErrNothingToRecover, cfg.DataDir, setAsidePrefix)
+	}
 	if d.id, err = readIdentity(cfg.DataDir); err != nil {
 		return end, fmt.Errorf("%w: %s is not the data folder of a node: %w", ErrNothingToRecover, cfg.DataDir, err)
 	}

@@ -259,3 +259,40 @@ func TestDamagedSourceLeavesNoTrace(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRefusedRecoveryChangesNothing: a folder of the first release, whose identity says nothing of a boot number, keeps its number where it turns out that there
+// is nothing to recover: a number that is drawn again is refused by the state machine.
+func TestRefusedRecoveryChangesNothing(t *testing.T) {
+	c := newCluster(t, 1, nil).start()
+	x := c.leader()
+	for range 3 {
+		if _, err := x.group.NextBoot(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.stop()
+	d := &dataDir{path: x.cfg.DataDir}
+	id, err := readIdentity(x.cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id.Booted = false
+	writeJSON(t, d.file("identity.json"), id)
+	before, err := os.ReadFile(d.file("boot"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	recover := func() {
+		t.Helper()
+		if _, err := RecoverFolder(RefoundConfig{DataDir: x.cfg.DataDir, Logger: x.cfg.Logger}, newTestReplica()); !errors.Is(err, ErrNothingToRecover) {
+			t.Fatal(err)
+		}
+	}
+	recover()
+	if after, err := os.ReadFile(d.file("boot")); err != nil || string(after) != string(before) {
+		t.Errorf("the boot number was %q, and is %q, %v", before, after, err)
+	}
+	// Nor is a folder recovered that is being set aside: the next start would set the recovered parts aside.
+	writeJSON(t, d.file(setAsidePlan), settingAside{Folder: setAsidePrefix + "1", Next: newIdentity("n1")})
+	recover()
+}

@@ -7,9 +7,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// TestHangUp leaves a process that cannot end without a socket that anybody could wait on.
+// TestHangUp leaves a process that cannot end without a socket that a peer or a client could wait on, and with the one that its log goes to.
 func TestHangUp(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -27,8 +29,18 @@ func TestHangUp(t *testing.T) {
 	}
 	defer held.Close()
 
+	journal, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(journal[0])
+	defer unix.Close(journal[1])
+
 	hangUp()
 
+	if n, err := unix.SendmsgN(journal[0], []byte("last words"), nil, nil, unix.MSG_NOSIGNAL); err != nil {
+		t.Errorf("writing to the journal: %d, %v", n, err)
+	}
 	if err := peer.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func (f *machineFSM) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, err
 	}
 	f.paused.Store(int64(time.Since(began)))
-	f.usage.frozen()
+	f.usage.frozen(f.machine.LiveBytes())
 	return &frozenFSM{ctx: f.ctx, frozen: frozen, index: f.applied.Load(), paused: &f.paused}, nil
 }
 
@@ -102,7 +102,7 @@ func (f *machineFSM) Restore(rc io.ReadCloser) error {
 	}
 	f.applied.Store(index)
 	f.followLevel()
-	f.usage.frozen()
+	f.usage.frozen(f.machine.LiveBytes())
 	return nil
 }
 

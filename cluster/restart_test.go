@@ -256,7 +256,7 @@ func TestSnapshotIsDueRelativeToLiveBytes(t *testing.T) {
 	if len(u.due) != 1 {
 		t.Error("not due after more was applied than lives")
 	}
-	u.frozen()
+	u.frozen(0)
 	if _, overdue := u.overdue(); overdue {
 		t.Error("overdue right after a snapshot")
 	}

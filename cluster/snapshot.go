@@ -30,6 +30,7 @@ type logUsage struct {
 	forced  bool       // one was asked for, whatever was applied
 	asked   int64      // since, when LiveBytes was asked last
 	live    int64      // its answer
+	before  int64      // its answer at the last snapshot
 	total   int64      // bytes applied in this process
 	samples []usageSample
 }
@@ -96,11 +97,11 @@ func (u *logUsage) beyondLocked(s usageSample, now time.Time) bool {
 	return now.Sub(s.at) > u.trailingTime || u.total-s.total > u.trailingBytes
 }
 
-// frozen starts counting anew: what was applied so far is in a snapshot.
-func (u *logUsage) frozen() {
+// frozen starts counting anew: what was applied so far is in a snapshot of a state of that size, as the Machine estimates it.
+func (u *logUsage) frozen(liveBytes int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.since, u.asked, u.live, u.forced = 0, 0, 0, false
+	u.since, u.asked, u.live, u.forced, u.before = 0, 0, 0, false, liveBytes
 }
 
 // notFrozen takes frozen back when the snapshot came to nothing.
@@ -115,6 +116,13 @@ func (u *logUsage) overdue() (since int64, yes bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.since, u.forced || u.since > max(u.threshold, u.live)
+}
+
+// frees estimates by how many bytes a snapshot of a state of that size would make log and snapshots smaller.
+func (u *logUsage) frees(liveBytes int64) int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.since + u.before - liveBytes
 }
 
 // trailing is how many entries to keep behind the last one.
@@ -161,6 +169,9 @@ func (g *Group) takeSnapshots() {
 }
 
 func (g *Group) takeSnapshot() error {
+	if err := g.roomForSnapshot(); err != nil {
+		return err
+	}
 	r := g.instance().raft
 	conf := r.ReloadableConfig()
 	conf.TrailingLogs = g.fsm.usage.trailing(r.LastIndex(), time.Now())

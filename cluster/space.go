@@ -15,7 +15,7 @@ import (
 //
 //	plenty   a reserve file of a quarter of DiskFreeLowBytes is allocated
 //	low      free < DiskFreeLowBytes + LiveBytes: a snapshot is taken, as few entries stay behind it as safety asks for, and the older snapshot, to which such a
-//	         log does not reach back, is removed; again whenever that frees a segment's worth
+//	         log does not reach back, is removed; again whenever that frees a segment's worth. A snapshot that would leave less than a segment is not taken
 //	critical free < the reserve: somebody else fills the disk. The reserve is given up, for acknowledgements and one snapshot
 //
 // The reserve is made again once it fits with a tenth to spare. Where all that is not enough the next write fails and ends the process, which is safe: nothing
@@ -87,14 +87,15 @@ func (g *Group) lookAtSpace(before space, low int64) space {
 	if err != nil {
 		return before
 	}
-	now := judgeSpace(before, free, low, g.machine.LiveBytes())
+	live := g.machine.LiveBytes()
+	now := judgeSpace(before, free, low, live)
 	g.fsm.usage.tight.Store(now != spacePlenty)
 	if now == spaceCritical {
 		g.dir.releaseReserve()
 	}
 	if now != spacePlenty {
 		g.stores.snapshots.dropOlder()
-		if now > before || g.snapshotFrees() >= int64(g.cfg.LogSegmentBytes) {
+		if now > before || g.fsm.usage.frees(live) >= int64(g.cfg.LogSegmentBytes) {
 			g.fsm.usage.ask()
 		}
 	}
@@ -102,20 +103,23 @@ func (g *Group) lookAtSpace(before space, low int64) space {
 		g.dir.makeReserve(low / reservePart)
 	}
 	if now != before {
-		g.log.Warn("space on the disk of the data folder", "now", now.String(), "before", before.String(), "free_bytes", free, "live_bytes", g.machine.LiveBytes(),
+		g.log.Warn("space on the disk of the data folder", "now", now.String(), "before", before.String(), "free_bytes", free, "live_bytes", live,
 			"low_bytes", low)
 	}
 	return now
 }
 
-// snapshotFrees estimates by how much a snapshot would make log and snapshots smaller.
-func (g *Group) snapshotFrees() int64 {
-	since, _ := g.fsm.usage.overdue()
-	list, err := g.stores.snapshots.List()
-	if err != nil || len(list) == 0 {
-		return since
+// roomForSnapshot keeps a snapshot from taking the last of a disk that is low: an append that finds no space ends the process, a log that stays long does not.
+func (g *Group) roomForSnapshot() error {
+	if !g.fsm.usage.tight.Load() {
+		return nil
 	}
-	return since + list[0].Size - g.machine.LiveBytes()
+	free, err := freeBytes(g.dir.path)
+	needed := g.machine.LiveBytes() + int64(g.cfg.LogSegmentBytes)
+	if err != nil || free >= needed {
+		return nil
+	}
+	return fmt.Errorf("a snapshot needs about %d MiB of the data folder's disk, and %d MiB are free", needed>>20, free>>20)
 }
 
 // makeReserve allocates the reserve, unless it is there or would leave less than twice its size.

@@ -73,6 +73,29 @@ func TestLowDiskShortensTheLog(t *testing.T) {
 	x.fill(3)
 }
 
+// TestSnapshotLeavesRoom: a snapshot must not take the space that the next append needs, and one that would free nothing is not asked for again and again.
+func TestSnapshotLeavesRoom(t *testing.T) {
+	c := newCluster(t, 1, func(cfg *Config) { cfg.LogSegmentBytes, cfg.DiskFreeLowBytes = 256<<10, 0 }).start()
+	x := c.leader()
+	x.fill(10)
+	usage := &x.group.fsm.usage
+	if n := usage.frees(x.machine.LiveBytes()); n < 256<<10 {
+		t.Errorf("the first snapshot is said to free %d bytes", n)
+	}
+	usage.tight.Store(true)
+	x.group.cfg.LogSegmentBytes = 1 << 60
+	if err := x.group.takeSnapshot(); err == nil {
+		t.Error("a snapshot was taken that leaves no room")
+	}
+	x.group.cfg.LogSegmentBytes = 256 << 10
+	if err := x.group.takeSnapshot(); err != nil {
+		t.Fatal(err)
+	}
+	if n := usage.frees(x.machine.LiveBytes()); n != 0 {
+		t.Errorf("right after a snapshot another one is said to free %d bytes", n)
+	}
+}
+
 func TestFullDiskIsExplained(t *testing.T) {
 	c := newCluster(t, 1, nil).start()
 	err := c.leader().group.explainFull(&os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})

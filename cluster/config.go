@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/triagemq/triagemq/cluster/guard"
 	"github.com/triagemq/triagemq/transport/mux"
 )
 
@@ -46,10 +47,12 @@ type Config struct {
 	CommitTimeout    time.Duration // raft's; followers learn of commits sooner, by commit notices
 	LogWriteBound    time.Duration // a log or vote write that takes longer ends the process
 	LogStore         LogKind
-	LogSegmentBytes  int   // of raft-wal; compaction frees whole segments
-	LogCacheBytes    int64 // recent entries kept in memory
+	LogSegmentBytes  int // of raft-wal; compaction frees whole segments
 	OnDamage         DamagePolicy
 	DiskFreeLowBytes int64 // free bytes of the folder's disk, beside a snapshot, below which log and snapshots are kept as small as can be; 0: not watched
+	LogCacheBytes    int64 // recent entries kept in memory; the newest two whatever they take, 0 = none
+	// AppendEntriesMax is how many entries a leader reads at once for a follower that is behind, 2 to 8: each may be the largest message.
+	AppendEntriesMax int
 
 	StableFor       time.Duration // how long a newcomer must keep up before it gets a vote
 	DeadServerAfter time.Duration // a server that the leader has not heard of for so long is removed, see autopilot.go; 0 = never
@@ -73,7 +76,7 @@ func Default() Config {
 		HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
 		FeatureLevel:  1,
 		CommitTimeout: 50 * time.Millisecond, LogWriteBound: 5 * time.Second,
-		LogStore: LogWAL, LogSegmentBytes: 64 << 20, LogCacheBytes: 32 << 20,
+		LogStore: LogWAL, LogSegmentBytes: 64 << 20, LogCacheBytes: 32 << 20, AppendEntriesMax: guard.AppendEntriesMax,
 		StableFor: 3 * time.Second, DeadServerAfter: 24 * time.Hour,
 		OnDamage: DamageRejoin, DiskFreeLowBytes: 512 << 20,
 		SnapshotBytes: 64 << 20, TrailingBytes: 1 << 30, TrailingTime: time.Minute,
@@ -108,6 +111,7 @@ func (c *Config) Validate() error {
 	fail(c.LogCacheBytes < 0, "log cache of %d bytes", c.LogCacheBytes)
 	fail(c.OnDamage != DamageRejoin && c.OnDamage != DamageRefuse, "on damage %q: rejoin or refuse", c.OnDamage)
 	fail(c.DiskFreeLowBytes < 0, "low-water mark of free disk of %d bytes", c.DiskFreeLowBytes)
+	fail(c.AppendEntriesMax < 2 || c.AppendEntriesMax > guard.AppendEntriesMax, "%d entries per request: 2 to %d", c.AppendEntriesMax, guard.AppendEntriesMax)
 	fail(c.SnapshotBytes <= 0, "snapshot threshold of %d bytes", c.SnapshotBytes)
 	fail(c.StableFor < 0 || c.DeadServerAfter < 0, "stable for %v, dead server after %v: not below zero", c.StableFor, c.DeadServerAfter)
 	fail(c.TrailingBytes < 0 || c.TrailingTime < 0, "trailing log of %d bytes, %v", c.TrailingBytes, c.TrailingTime)

@@ -80,6 +80,7 @@ func (g *Group) raftConfig() (*raft.Config, error) {
 	conf.CommitTimeout = g.cfg.CommitTimeout
 	conf.SnapshotThreshold, conf.SnapshotInterval = 1<<62, 24*time.Hour // takeSnapshots decides, by bytes
 	conf.TrailingLogs = trailingLogsAtStart
+	conf.MaxAppendEntries = g.cfg.AppendEntriesMax
 	conf.NoLegacyTelemetry = true
 	conf.Logger = newRaftLog(g.cfg.Logger.Named("raft"))
 	return conf, guard.Validate(conf)

@@ -15,10 +15,12 @@ const entryOverhead = 128
 // of 32 MiB would pin 16 GiB) and empties itself at every DeleteRange, hence at every compaction.
 //
 // The entries are one gapless run that ends at the last entry stored, in a ring that grows with the number of entries and never beyond what the bound lets in.
-// Adding evicts from the front; an entry larger than the bound leaves the cache empty. Data and Extensions are shared with raft, the store and every
-// reader: whoever gets an entry must not write to them.
+// Adding evicts from the front, but the newest entriesKept stay however large they are. Raft reads both for each request to each follower (the last but one
+// for its term alone), and followers read the last one again to apply it: from the store each of these reads would be two copies, and on a small node with
+// messages of 16 MiB that is more memory than the entries. Data and Extensions are shared with raft, the store and every reader: whoever gets an entry must not
+// write to them.
 type entryCache struct {
-	bound int64 // bytes
+	bound int64 // bytes; 0 keeps nothing
 
 	mu    sync.RWMutex // guards what follows
 	ring  []raft.Log
@@ -26,6 +28,9 @@ type entryCache struct {
 	count int
 	bytes int64
 }
+
+// entriesKept is how many of the newest entries are kept whatever they take, unless the bound is 0.
+const entriesKept = 2
 
 func newEntryCache(bound int64) *entryCache { return &entryCache{bound: bound} }
 
@@ -72,11 +77,11 @@ func (c *entryCache) dropTo(index uint64) {
 
 func (c *entryCache) push(l *raft.Log) {
 	size := entrySize(l)
-	for c.count > 0 && c.bytes+size > c.bound {
-		c.popOldest()
-	}
-	if size > c.bound {
+	if c.bound == 0 {
 		return
+	}
+	for c.count >= entriesKept && c.bytes+size > c.bound {
+		c.popOldest()
 	}
 	if c.count == len(c.ring) {
 		c.grow()

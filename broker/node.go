@@ -46,6 +46,7 @@ type Node struct {
 	backups   chan struct{} // one for each that is under way
 	watch     watch
 	meter     meter
+	short     atomic.Bool // see MemoryShort
 
 	phaseNow  atomic.Int32
 	live      *gate         // open while phase is live

@@ -78,6 +78,7 @@ func (m *measurement) near() bool {
 
 // sample looks at memory and disk, more often the less there is left, and raises this node's alarms.
 func (n *Node) sample(ctx context.Context) {
+	var short shortage
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -92,6 +93,7 @@ func (n *Node) sample(ctx context.Context) {
 		if n.flow.sampled(a) {
 			n.logAlarms(a, now)
 		}
+		n.judgeShortage(&short, now)
 		if a&alarmMemory != 0 {
 			n.meter.heap.Collect()
 		}

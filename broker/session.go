@@ -161,7 +161,7 @@ func (s *Session) AwaitPublish(ctx context.Context) error {
 // Probe answers a command without writing the log if it would change nothing: it waits until everything submitted before has applied here, takes a read
 // index and asks State.Probe. ok is false when the command must be submitted instead. Content fields of the reply are not set.
 func (s *Session) Probe(ctx context.Context, command []byte) (reply fsm.Effect, ok bool, err error) {
-	if err := s.awaitApplied(ctx); err != nil {
+	if err := s.AwaitApplied(ctx); err != nil {
 		return fsm.Effect{}, false, err
 	}
 	n := s.node
@@ -179,8 +179,8 @@ func (s *Session) Probe(ctx context.Context, command []byte) (reply fsm.Effect, 
 	return reply, ok, nil
 }
 
-// awaitApplied waits until all that was submitted is applied here.
-func (s *Session) awaitApplied(ctx context.Context) error {
+// AwaitApplied waits until all that was submitted is applied here. ErrSessionOver, ctx's error.
+func (s *Session) AwaitApplied(ctx context.Context) error {
 	drained, err := s.node.pipe.drained(&s.lane)
 	if err != nil || drained == nil {
 		return err

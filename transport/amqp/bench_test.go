@@ -20,6 +20,7 @@ func (s *nullSession) Submit(_ context.Context, b []byte) error {
 	return nil
 }
 func (s *nullSession) AwaitPublish(context.Context) error { return nil }
+func (s *nullSession) AwaitApplied(context.Context) error { return nil }
 func (s *nullSession) Probe(context.Context, []byte) (fsm.Effect, bool, error) {
 	return fsm.Effect{}, false, nil
 }

@@ -12,6 +12,7 @@ type Broker interface {
 	Login(ctx context.Context, user, password, remoteAddr string) (broker.Identity, error)
 	LoginExternal(ctx context.Context, user, remoteAddr string) (broker.Identity, error)
 	Accepting() (bool, <-chan struct{})
+	MemoryShort() bool
 	OpenSession(ctx context.Context, spec broker.SessionSpec, h broker.Handler) (Session, error)
 
 	OpenReplyAddress(t broker.ReplyTaker) (address string)
@@ -26,6 +27,7 @@ type Session interface {
 	Conn() uint32
 	Submit(ctx context.Context, commands []byte) error
 	AwaitPublish(ctx context.Context) error
+	AwaitApplied(ctx context.Context) error
 	Probe(ctx context.Context, command []byte) (reply fsm.Effect, ok bool, err error)
 	Close(ctx context.Context)
 }

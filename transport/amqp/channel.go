@@ -164,20 +164,19 @@ func (ch *channel) handleMethod(m wire.Method) (*exception, error) {
 		ch.expectLocal(&wire.AccessRequestOk{Ticket: 1})
 		return nil, nil
 	case *wire.ExchangeDeclare:
-		return nil, ch.declareExchange(m)
+		return ch.declareExchange(m)
 	case *wire.ExchangeDelete:
 		ch.deleteExchange(m)
 		return nil, nil
 	case *wire.ExchangeBind:
-		ch.bindExchange(m)
-		return nil, nil
+		return ch.bindExchange(m)
 	case *wire.ExchangeUnbind:
 		ch.unbindExchange(m)
 		return nil, nil
 	case *wire.QueueDeclare:
 		return ch.declareQueue(m)
 	case *wire.QueueBind:
-		return ch.bindQueue(m), nil
+		return ch.bindQueue(m)
 	case *wire.QueueUnbind:
 		return ch.unbindQueue(m), nil
 	case *wire.QueuePurge:

@@ -41,13 +41,18 @@ const windowBytesMin = 32 << 10
 // Called with mu held.
 func (ch *channel) newConsumer(tag string) *consumer {
 	c := ch.conn
-	others := 0
-	for _, other := range c.channels {
-		others += other.windows
-	}
+	others := c.consumerCount()
 	ch.windows++
 	bytes := max(int(c.config.WindowBytes)/(others+1), min(windowBytesMin, int(c.config.WindowBytes)))
 	return &consumer{ref: ch.ref, tag: tag, messages: c.config.WindowMessages, bytes: uint32(bytes)}
+}
+
+// consumerCount is how many consumers the connection has, or asked for. Called with mu held.
+func (c *connection) consumerCount() (n int) {
+	for _, ch := range c.channels {
+		n += ch.windows
+	}
+	return n
 }
 
 // consumerStarted follows the state machine, not the reader: a client may cancel a tag and consume with it again in one write,
@@ -140,6 +145,10 @@ func (ch *channel) handleConsume(m *wire.BasicConsume) *exception {
 	tag := consumerTag(m.ConsumerTag)
 	c := ch.conn
 	c.mu.Lock()
+	if c.consumerCount() >= consumersWhenShort && c.server.broker.MemoryShort() {
+		c.mu.Unlock()
+		return memoryShort(m.ID())
+	}
 	window := ch.newConsumer(tag)
 	c.mu.Unlock()
 	ch.ask(&fsm.Consume{

@@ -7,11 +7,16 @@ import (
 	"github.com/triagemq/triagemq/transport/wire"
 )
 
-func (ch *channel) declareExchange(m *wire.ExchangeDeclare) error {
-	return ch.probeOrAsk(&fsm.DeclareExchange{
+func (ch *channel) declareExchange(m *wire.ExchangeDeclare) (*exception, error) {
+	command := fsm.DeclareExchange{
 		Ref: ch.ref, Name: stripNewlines(m.Exchange), Type: m.Type, Passive: m.Passive, Durable: m.Durable, AutoDelete: m.AutoDelete,
 		Internal: m.Internal, Arguments: m.Arguments,
-	}, expectation{command: fsm.KindDeclareExchange, ok: wire.IDExchangeDeclareOk, asked: m.ID()}, m.NoWait)
+	}
+	expected := expectation{command: fsm.KindDeclareExchange, ok: wire.IDExchangeDeclareOk, asked: m.ID()}
+	if m.Passive {
+		return nil, ch.probeOrAsk(&command, expected, m.NoWait)
+	}
+	return ch.askGrowth(&command, expected, m.NoWait)
 }
 
 func (ch *channel) deleteExchange(m *wire.ExchangeDelete) {
@@ -19,8 +24,8 @@ func (ch *channel) deleteExchange(m *wire.ExchangeDelete) {
 		expectation{command: fsm.KindDeleteExchange, ok: wire.IDExchangeDeleteOk, asked: m.ID()}, m.NoWait)
 }
 
-func (ch *channel) bindExchange(m *wire.ExchangeBind) {
-	ch.ask(&fsm.Bind{
+func (ch *channel) bindExchange(m *wire.ExchangeBind) (*exception, error) {
+	return ch.bind(&fsm.Bind{
 		Ref: ch.ref, Source: stripNewlines(m.Source), Destination: stripNewlines(m.Destination), ToExchange: true, Key: m.RoutingKey,
 		Arguments: m.Arguments,
 	}, expectation{command: fsm.KindBind, ok: wire.IDExchangeBindOk, asked: m.ID()}, m.NoWait)

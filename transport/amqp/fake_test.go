@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/triagemq/triagemq/broker"
@@ -17,6 +18,7 @@ type fakeBroker struct {
 	accepting chan struct{} // closed while clients are accepted
 	sessions  chan *fakeSession
 	refusal   error // of OpenSession
+	short     atomic.Bool
 }
 
 func newFakeBroker() *fakeBroker {
@@ -67,6 +69,7 @@ func (b *fakeBroker) SendReply(_ context.Context, _ broker.DirectReply, outcome 
 		outcome(false)
 	}
 }
+func (b *fakeBroker) MemoryShort() bool                             { return b.short.Load() }
 func (b *fakeBroker) ReplyRefused(string, string) string            { return "" }
 func (b *fakeBroker) ReplyAddressOpen(context.Context, string) bool { return false }
 
@@ -79,8 +82,10 @@ type fakeSession struct {
 
 	mu   sync.Mutex
 	gate chan struct{} // closed while publishers are free
-	over bool
-	held int // AwaitPublish that waited
+
+	unapplied chan struct{} // closed once what was submitted is applied; nil: at once
+	over      bool
+	held      int // AwaitPublish that waited
 }
 
 // fakeCommand is a command's head.
@@ -126,6 +131,22 @@ func (s *fakeSession) AwaitPublish(ctx context.Context) error {
 	s.mu.Unlock()
 	select {
 	case <-gate:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// AwaitApplied waits for unapplied, where a test has set it.
+func (s *fakeSession) AwaitApplied(ctx context.Context) error {
+	s.mu.Lock()
+	unapplied := s.unapplied
+	s.mu.Unlock()
+	if unapplied == nil {
+		return nil
+	}
+	select {
+	case <-unapplied:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

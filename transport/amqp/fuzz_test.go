@@ -173,6 +173,7 @@ func newTalk(t *testing.T) *talk {
 
 func (k *talk) Conn() uint32                       { return 1 }
 func (k *talk) AwaitPublish(context.Context) error { return nil }
+func (k *talk) AwaitApplied(context.Context) error { return nil }
 func (k *talk) Close(context.Context)              {}
 func (k *talk) Probe(context.Context, []byte) (fsm.Effect, bool, error) {
 	return fsm.Effect{}, false, nil

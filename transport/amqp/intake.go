@@ -61,6 +61,10 @@ func (in *intake) release(sizeBytes int) {
 	in.admit()
 }
 
+// isTight says whether a message takes so much of the intake that it has to keep its room until it is applied: it is in the intake, then among what waits for
+// a batch, then in a batch, and were its room given back at the first of these, three messages would take what was meant for one.
+func (in *intake) isTight(sizeBytes int) bool { return sizeBytes > in.maxBytes/4 }
+
 // admit lets in whoever is first while there is room. Called with mu held.
 func (in *intake) admit() {
 	for len(in.waiting) > 0 && (in.used == 0 || in.used+in.waiting[0].size <= in.maxBytes) {

@@ -102,3 +102,29 @@ func TestLargeMessagesTakeTurns(t *testing.T) {
 		t.Fatalf("%d bytes of the intake and %d of transactions are left", s.intake.used, s.inTx.Load())
 	}
 }
+
+// TestTightMessageKeepsItsRoom: a message that takes much of the intake keeps its room until it is applied, and until then no other is let in.
+func TestTightMessageKeepsItsRoom(t *testing.T) {
+	config := testConfig()
+	config.IntakeBytesMax = 300 << 10
+	p, session, s := openFake(t, config, nil)
+	unapplied := make(chan struct{})
+	session.mu.Lock()
+	session.unapplied = unapplied
+	session.mu.Unlock()
+	whole := bytes.Repeat([]byte("x"), 200<<10)
+	p.send(large(1, whole))
+	session.await(t, fsm.KindPublish)
+	other := make(chan error, 1)
+	go func() { other <- s.intake.acquire(t.Context(), 200<<10) }()
+	waitFor(t, "the other in the queue", func() bool {
+		s.intake.mu.Lock()
+		defer s.intake.mu.Unlock()
+		return len(s.intake.waiting) == 1
+	})
+	close(unapplied)
+	if err := receive(t, other, "room"); err != nil {
+		t.Fatal(err)
+	}
+	s.intake.release(200 << 10)
+}

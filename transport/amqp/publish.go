@@ -300,9 +300,13 @@ func (ch *channel) submitOwn() error {
 	a.own = nil
 	c.partial -= len(own.b)
 	c.published = true // it may have begun several reads ago
-	defer own.free()
 	defer ch.unreserve()
-	return c.submitBytes(own.b)
+	err := c.submitBytes(own.b)
+	own.free()
+	if err == nil && c.server.intake.isTight(a.reserved) {
+		err = c.awaitApplied()
+	}
+	return err
 }
 
 // evictTail moves an unfinished publish from the end of the commands to a buffer of its own.

@@ -22,12 +22,18 @@ func (ch *channel) declareQueue(m *wire.QueueDeclare) (*exception, error) {
 		return exceptionf(notFound, m.ID(), "no queue '' in vhost '%s'", ch.conn.vhost), nil
 	case command.Name == "":
 		command.Name, command.ServerNamed = uniqueName("amq.gen-"), true
+		if ch.conn.server.broker.MemoryShort() {
+			return memoryShort(m.ID()), nil
+		}
 		ch.lastQueue = command.Name
 		ch.ask(&command, expected, m.NoWait) // there is nothing that a probe could find
 		return nil, nil
 	}
 	ch.lastQueue = command.Name // if it fails the channel goes with it
-	return nil, ch.probeOrAsk(&command, expected, m.NoWait)
+	if m.Passive {
+		return nil, ch.probeOrAsk(&command, expected, m.NoWait)
+	}
+	return ch.askGrowth(&command, expected, m.NoWait)
 }
 
 // queueName resolves the empty name to the queue declared last on the channel.
@@ -49,19 +55,27 @@ func bindingKey(queue, key, resolved string) string {
 	return key
 }
 
-func (ch *channel) bindQueue(m *wire.QueueBind) *exception {
+func (ch *channel) bindQueue(m *wire.QueueBind) (*exception, error) {
 	name, x := ch.queueName(m.Queue, m.ID())
 	if x != nil {
-		return x
+		return x, nil
 	}
 	if strings.HasPrefix(name, directReplyTo) {
-		return exceptionf(accessRefused, m.ID(), "operation not permitted on queue '%s' in vhost '%s'", name, ch.conn.vhost)
+		return exceptionf(accessRefused, m.ID(), "operation not permitted on queue '%s' in vhost '%s'", name, ch.conn.vhost), nil
 	}
-	ch.ask(&fsm.Bind{
+	return ch.bind(&fsm.Bind{
 		Ref: ch.ref, Source: stripNewlines(m.Exchange), Destination: name, Key: bindingKey(m.Queue, m.RoutingKey, name),
 		Arguments: m.Arguments,
 	}, expectation{command: fsm.KindBind, ok: wire.IDQueueBindOk, asked: m.ID()}, m.NoWait)
-	return nil
+}
+
+// bind asks without a probe as long as memory is not short: bindings are mostly new.
+func (ch *channel) bind(command *fsm.Bind, x expectation, noWait bool) (*exception, error) {
+	if ch.conn.server.broker.MemoryShort() {
+		return ch.askGrowth(command, x, noWait)
+	}
+	ch.ask(command, x, noWait)
+	return nil, nil
 }
 
 func (ch *channel) unbindQueue(m *wire.QueueUnbind) *exception {

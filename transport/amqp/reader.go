@@ -257,6 +257,14 @@ func (c *connection) submitBytes(commands []byte) error {
 	return c.sessionError(err)
 }
 
+// awaitApplied waits until everything that was submitted is applied on this node.
+func (c *connection) awaitApplied() error {
+	c.held.Store(true)
+	err := c.session.AwaitApplied(c.ctx)
+	c.held.Store(false)
+	return c.sessionError(err)
+}
+
 // sessionError takes the session's refusal of a call: the node is ending it, which End or SessionFailed tells. A stopping node
 // first applies what it has, so what it still has to say to this client is waited for, bounded.
 func (c *connection) sessionError(err error) error {

@@ -194,6 +194,9 @@ func (r *request) getBinding() (response, error) {
 
 func (r *request) postBinding() (response, error) {
 	body, err := r.body()
+	if err == nil {
+		err = r.mayDeclare()
+	}
 	if err != nil {
 		return response{}, err
 	}

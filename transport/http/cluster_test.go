@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/triagemq/triagemq/broker"
 )
 
@@ -61,7 +59,7 @@ func post(s *Server, path, user, contentType, body string) (int, string) {
 
 func TestClusterChanges(t *testing.T) {
 	f := &clusterBroker{}
-	s := New(f, hclog.NewNullLogger())
+	s := New(Default(), f)
 	const json = "application/json; charset=utf-8"
 	for _, c := range []struct {
 		path, user, contentType, body string
@@ -98,7 +96,7 @@ func TestClusterRefusals(t *testing.T) {
 		broker.ErrServerNotVoter: 409, broker.ErrNotNow: 503, context.DeadlineExceeded: nethttp.StatusGatewayTimeout, errors.New("the leader went away"): nethttp.StatusGatewayTimeout,
 	} {
 		f := &clusterBroker{fails: fmt.Errorf("particulars: %w", err)}
-		code, body := post(New(f, hclog.NewNullLogger()), "remove", "ann", "application/json", `{"node":"n3"}`)
+		code, body := post(New(Default(), f), "remove", "ann", "application/json", `{"node":"n3"}`)
 		if code != want || !strings.Contains(body, "particulars") {
 			t.Errorf("%v: %d %s, want %d", err, code, body, want)
 		}

@@ -106,6 +106,9 @@ func (r *request) importVHostDefinitions() (response, error) {
 // importInto merges definitions: what is there and not among them stays; queues, exchanges and bindings that are there stay as they are; the rest is
 // replaced. vhost is where things go that do not say it.
 func (r *request) importInto(vhost string, body fields) (response, error) {
+	if err := r.mayDeclare(); err != nil {
+		return response{}, err
+	}
 	in := importer{request: r, vhost: vhost, body: body}
 	for _, part := range []struct {
 		key  string

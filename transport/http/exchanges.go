@@ -83,6 +83,9 @@ type declaration func(name string, body fields) (func(ref fsm.Ref) fsm.Command, 
 // declare answers a PUT with the user's own declaration. existed is what was there before: it tells 204 from 201.
 func (r *request) declare(name string, read declaration, existed bool) (response, error) {
 	body, err := r.body()
+	if err == nil && !existed {
+		err = r.mayDeclare()
+	}
 	if err != nil {
 		return response{}, err
 	}

@@ -11,9 +11,6 @@ import (
 	"github.com/triagemq/triagemq/fsm/content"
 )
 
-// messageBytesMax bounds a published body, as for AMQP clients.
-const messageBytesMax = 16 << 20
-
 // gotBytesMax bounds what one get returns; what is left is simply not got.
 const gotBytesMax = 64 << 20
 
@@ -177,7 +174,7 @@ func (r *request) publishing(exchange string, body fields) (*fsm.Publish, error)
 	if err != nil {
 		return nil, err
 	}
-	payload, err := payloadOf(body)
+	payload, err := payloadOf(body, r.server.cfg.MessageBytesMax)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +203,7 @@ func (r *request) publishing(exchange string, body fields) (*fsm.Publish, error)
 	return message, nil
 }
 
-func payloadOf(body fields) ([]byte, error) {
+func payloadOf(body fields, limitBytes int) ([]byte, error) {
 	text, err := body.text("payload")
 	if err != nil {
 		return nil, err
@@ -225,8 +222,8 @@ func payloadOf(body fields) ([]byte, error) {
 	default:
 		return nil, badRequest([]any{"unsupported_encoding", encoding})
 	}
-	if len(payload) > messageBytesMax {
-		return nil, badRequest("message size " + strconv.Itoa(len(payload)) + " is larger than configured max size " + strconv.Itoa(messageBytesMax))
+	if len(payload) > limitBytes {
+		return nil, badRequest("message size " + strconv.Itoa(len(payload)) + " is larger than configured max size " + strconv.Itoa(limitBytes))
 	}
 	return payload, nil
 }
@@ -282,7 +279,7 @@ func (r *request) getMessages() (response, error) {
 	}
 	messages := []object{}
 	err = r.withSession(r.vhost(), func(ctx context.Context, s *session) error {
-		messages, err = s.get(ctx, r.args["queue"], &g)
+		messages, err = s.get(ctx, r.args["queue"], &g, r.reserve)
 		return err
 	})
 	if err != nil {
@@ -292,9 +289,10 @@ func (r *request) getMessages() (response, error) {
 }
 
 // get takes messages one after the other. Those to be requeued are held until the session ends, which returns them: looking is nobody's failure.
-func (s *session) get(ctx context.Context, queue string, g *getting) ([]object, error) {
+// reserve is told the size of each, and says whether there is room for another.
+func (s *session) get(ctx context.Context, queue string, g *getting, reserve func(sizeBytes int) bool) ([]object, error) {
 	messages, size := []object{}, 0
-	for int64(len(messages)) < g.count && size < gotBytesMax {
+	for more := true; int64(len(messages)) < g.count && size < gotBytesMax && more; {
 		o, err := s.do(ctx, func(ref fsm.Ref) fsm.Command {
 			return &fsm.Get{Ref: ref, Queue: queue, NoAck: !g.requeue && !g.reject}
 		})
@@ -307,6 +305,7 @@ func (s *session) get(ctx context.Context, queue string, g *getting) ([]object, 
 			}
 		}
 		size += len(o.message.body)
+		more = reserve(len(o.message.body))
 		messages = append(messages, o.message.object(g))
 	}
 	return messages, nil

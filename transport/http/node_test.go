@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/triagemq/triagemq/broker"
 	"github.com/triagemq/triagemq/fsm"
 )
@@ -134,7 +132,7 @@ func startNode(t testing.TB) (*Server, *broker.Node) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the node does not open")
 	}
-	return New(n, hclog.NewNullLogger()), n
+	return New(Default(), n), n
 }
 
 // ask makes a request as guest from loopback.

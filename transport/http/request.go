@@ -1,11 +1,10 @@
 package http
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	nethttp "net/http"
 	"net/url"
 	"strconv"
@@ -15,9 +14,6 @@ import (
 	"github.com/triagemq/triagemq/fsm"
 )
 
-// bodyBytesMax bounds the body of a request: definitions of a large cluster, or a message of 16 MiB in base64.
-const bodyBytesMax = 64 << 20
-
 // request is one call of the management API.
 type request struct {
 	server  *Server
@@ -26,6 +22,8 @@ type request struct {
 	query   url.Values
 	who     broker.Identity
 	entered map[string]bool // virtual hosts in which the user has permissions; nil: not asked yet
+
+	reserved int // bytes of the server's bodies
 }
 
 func (r *request) ctx() context.Context { return r.http.Context() }
@@ -35,32 +33,30 @@ func (r *request) vhost() string { return r.args["vhost"] }
 // view runs f with this node's state; see broker.Node.View.
 func (r *request) view(f func(s *fsm.State)) { r.server.broker.View(f) }
 
-// raw is the request's body.
-func (r *request) raw() ([]byte, error) {
-	b, err := io.ReadAll(nethttp.MaxBytesReader(nil, r.http.Body, bodyBytesMax))
-	var tooLarge *nethttp.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, &failure{status: nethttp.StatusBadRequest, name: "bad_request", reason: fmt.Sprintf("payload_too_large: more than %d bytes", bodyBytesMax)}
-	}
-	return b, err
-}
-
 // body decodes the request's body as a JSON object. An empty one is an empty object.
 func (r *request) body() (fields, error) {
 	b, err := r.raw()
 	if err != nil {
 		return nil, err
 	}
-	if len(strings.TrimSpace(string(b))) == 0 {
+	if len(bytes.TrimSpace(b)) == 0 {
 		return fields{}, nil
 	}
-	d := json.NewDecoder(strings.NewReader(string(b)))
+	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
 	f := fields{}
 	if d.Decode(&f) != nil || d.More() || f == nil {
 		return nil, badRequest("not_json")
 	}
 	return f, nil
+}
+
+// mayDeclare refuses what would stay in memory while that is short.
+func (r *request) mayDeclare() error {
+	if r.server.broker.MemoryShort() {
+		return unavailable("this node is short of memory: nothing can be declared until some is free")
+	}
+	return nil
 }
 
 // fields are those of a JSON object that came in. Numbers are json.Number.

@@ -31,6 +31,7 @@ type Broker interface {
 	Login(ctx context.Context, user, password, remoteAddr string) (broker.Identity, error)
 	ClusterStatus(ctx context.Context) broker.ClusterStatus
 	CatchUp(ctx context.Context)
+	MemoryShort() bool
 	OpenSession(ctx context.Context, spec broker.SessionSpec, h broker.Handler) (*broker.Session, error)
 	Operate(ctx context.Context, build func(ref fsm.Ref) fsm.Command) (fsm.Effect, error)
 	View(f func(s *fsm.State))
@@ -81,20 +82,23 @@ const answerBound = 2 * time.Minute
 
 // Server answers HTTP requests for one node.
 type Server struct {
+	cfg    Config
 	broker Broker
 	log    hclog.Logger
 	http   nethttp.Server
 	done   sync.WaitGroup
 	routes []route
 	nodes  nodeCache
+	bodies bodies
 
 	ending context.Context // ends with Close: what streams for long is given up
 	end    context.CancelFunc
 }
 
 // New returns a server that does nothing until Open.
-func New(b Broker, log hclog.Logger) *Server {
-	s := &Server{broker: b, log: log, routes: append(routes(), nextRoutes()...)}
+func New(cfg Config, b Broker) *Server {
+	log := cfg.Logger
+	s := &Server{cfg: cfg, broker: b, log: log, bodies: bodies{maxBytes: cfg.BodyBytesMax}, routes: append(routes(), nextRoutes()...)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	mux := nethttp.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
@@ -200,7 +204,9 @@ func (s *Server) login(r *nethttp.Request) (broker.Identity, error) {
 
 // api answers for the management API.
 func (s *Server) api(w nethttp.ResponseWriter, r *nethttp.Request) {
-	answer, err := s.call(w, r)
+	req := &request{server: s, http: r}
+	defer req.unreserve()
+	answer, err := s.call(w, req)
 	if err != nil {
 		writeFailure(w, failureOf(err))
 		return
@@ -222,13 +228,14 @@ func (s *Server) api(w nethttp.ResponseWriter, r *nethttp.Request) {
 // catchUpBound is how long a request waits to see what was committed when it came; without a leader it is answered with what this node has.
 const catchUpBound = 500 * time.Millisecond
 
-func (s *Server) call(w nethttp.ResponseWriter, r *nethttp.Request) (response, error) {
+func (s *Server) call(w nethttp.ResponseWriter, req *request) (response, error) {
+	r := req.http
 	parts, err := segments(r.URL)
 	if err != nil {
 		return response{}, err
 	}
 	found, args, methods := match(s.routes, r.Method, parts)
-	req := &request{server: s, http: r, args: args, query: r.URL.Query()}
+	req.args, req.query = args, r.URL.Query()
 	if found == nil && len(methods) > 0 {
 		w.Header().Set("Allow", strings.Join(methods, ", "))
 		return response{}, &failure{status: nethttp.StatusMethodNotAllowed, name: "method_not_allowed", reason: "Method Not Allowed"}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"github.com/triagemq/triagemq/broker"
@@ -49,7 +48,7 @@ func ask(s *Server, path, from string, login ...string) (int, string) {
 
 func TestProbes(t *testing.T) {
 	f := &fakeBroker{ready: errors.New("no leader is known")}
-	s := New(f, hclog.NewNullLogger())
+	s := New(Default(), f)
 	if code, _ := ask(s, "/healthz", "10.1.1.1:5"); code != 200 {
 		t.Errorf("healthz %d: a node without a leader is alive", code)
 	}
@@ -63,7 +62,7 @@ func TestProbes(t *testing.T) {
 }
 
 func TestANodeThatStartsRefusesNoLogin(t *testing.T) {
-	s := New(&fakeBroker{closed: true}, hclog.NewNullLogger())
+	s := New(Default(), &fakeBroker{closed: true})
 	if code, body := ask(s, "/api/whoami", "127.0.0.1:9", "bob", "unknown yet"); code != 503 {
 		t.Errorf("%d %s, want 503: the node does not know its users yet", code, body)
 	}
@@ -73,7 +72,7 @@ func TestANodeThatStartsRefusesNoLogin(t *testing.T) {
 }
 
 func TestClusterNeedsALoginFromElsewhere(t *testing.T) {
-	s := New(&fakeBroker{}, hclog.NewNullLogger())
+	s := New(Default(), &fakeBroker{})
 	for _, c := range []struct {
 		from  string
 		login []string
@@ -101,7 +100,7 @@ func TestClusterNeedsALoginFromElsewhere(t *testing.T) {
 }
 
 func TestOpenAndClose(t *testing.T) {
-	s := New(&fakeBroker{}, hclog.NewNullLogger())
+	s := New(Default(), &fakeBroker{})
 	addr, err := s.Open("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -57,12 +57,15 @@ func Open(cfg Config) (n *Node, err error) {
 			n = nil
 		}
 	}()
+	if n.budget.messageBytesMax < amqp.Default().MessageBytesMax {
+		n.log.Warn("memory is small: large messages are refused; give every node 512 MiB or more for messages of 16 MiB", "message_bytes_max", n.budget.messageBytesMax)
+	}
 	// 1. The broker's state machine: the log replays into it as soon as the group opens.
 	if n.broker, err = broker.New(n.brokerConfig()); err != nil {
 		return n, err
 	}
 	// 2. HTTP, so that probes see a node that is still replaying its log.
-	n.http = http.New(n.broker, n.log.Named("http"))
+	n.http = http.New(n.httpConfig(), n.broker)
 	if _, err = n.http.Open(cfg.HTTPAddr); err != nil {
 		n.http = nil
 		return n, fmt.Errorf("--http-addr: %w", err)
@@ -176,7 +179,7 @@ func (n *Node) clusterConfig() cluster.Config {
 	}
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaseTimeout = n.cfg.HeartbeatTimeout, n.cfg.ElectionTimeout, n.cfg.LeaseTimeout
 	c.DeadServerAfter = n.cfg.DeadServerAfter
-	c.LogCacheBytes = n.budget.logCacheBytes
+	c.LogCacheBytes, c.AppendEntriesMax = n.budget.logCacheBytes, n.budget.appendEntriesMax
 	c.LogWriteBound, c.LogStore = n.cfg.LogWriteBound, cluster.LogKind(n.cfg.LogStore)
 	c.FeatureLevel = fsm.FeatureLevelMax
 	c.OnDamage, c.DiskFreeLowBytes = cluster.DamagePolicy(n.cfg.OnDamage), n.cfg.DiskFreeLow
@@ -187,10 +190,19 @@ func (n *Node) clusterConfig() cluster.Config {
 func (n *Node) amqpConfig() amqp.Config {
 	c := amqp.Default()
 	c.Version = Version
+	c.MessageBytesMax = min(c.MessageBytesMax, n.budget.messageBytesMax)
 	c.IntakeBytesMax, c.TxBytesMax = n.budget.intakeBytes, n.budget.transactionBytes
 	c.ConnectionsMax = min(c.ConnectionsMax, n.budget.connectionsMax)
 	c.CertificateName, c.AnonymousUser = amqp.CertificateName(n.cfg.TLSLoginFrom), n.cfg.AnonymousUser
 	c.Logger = n.log.Named("amqp")
+	return c
+}
+
+func (n *Node) httpConfig() http.Config {
+	c := http.Default()
+	c.MessageBytesMax = min(c.MessageBytesMax, n.budget.messageBytesMax)
+	c.BodyBytesMax = n.budget.httpBytes
+	c.Logger = n.log.Named("http")
 	return c
 }
 

@@ -19,6 +19,8 @@ type Cgroup struct {
 const (
 	cgroupV1 = "/sys/fs/cgroup/memory"
 	cgroupV2 = "/sys/fs/cgroup"
+
+	groupPrefix = "triagemq-" // the test's process id and the name follow
 )
 
 // NewCgroup makes a group; the test removes it, after the processes in it have ended. name tells groups of one test apart.
@@ -27,13 +29,14 @@ func NewCgroup(t testing.TB, name string, limitBytes int64) *Cgroup {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: control groups")
 	}
-	c := &Cgroup{dir: fmt.Sprintf("%s/triagemq-%d-%s", cgroupV1, os.Getpid(), name)}
+	c := &Cgroup{dir: fmt.Sprintf("%s/%s%d-%s", cgroupV1, groupPrefix, os.Getpid(), name)}
 	if controllers, err := os.ReadFile(cgroupV2 + "/cgroup.controllers"); err == nil && strings.Contains(string(controllers), "memory") {
-		c = &Cgroup{dir: fmt.Sprintf("%s/triagemq-%d-%s", cgroupV2, os.Getpid(), name), v2: true}
+		c = &Cgroup{dir: fmt.Sprintf("%s/%s%d-%s", cgroupV2, groupPrefix, os.Getpid(), name), v2: true}
 		if err := os.WriteFile(cgroupV2+"/cgroup.subtree_control", []byte("+memory"), 0); err != nil {
 			t.Skipf("the memory controller of cgroup v2 is not to be had: %v", err)
 		}
 	}
+	sweep(filepath.Dir(c.dir))
 	if err := os.Mkdir(c.dir, 0o755); err != nil {
 		t.Skipf("no control groups here: %v", err)
 	}
@@ -46,6 +49,20 @@ func NewCgroup(t testing.TB, name string, limitBytes int64) *Cgroup {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// sweep removes the groups of test processes that ended without removing them: a time-out runs no Cleanup. A group in which something still runs stays.
+func sweep(parent string) {
+	entries, _ := os.ReadDir(parent)
+	for _, e := range entries {
+		var pid int
+		if n, _ := fmt.Sscanf(e.Name(), groupPrefix+"%d-", &pid); n != 1 {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, os.ErrNotExist) {
+			_ = os.Remove(filepath.Join(parent, e.Name())) // best effort
+		}
+	}
 }
 
 // Host is this machine's loopback, with every process in the group from before its first instruction.

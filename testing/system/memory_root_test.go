@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,9 +23,13 @@ import (
 // consumers have drained the queue. TRIAGEMQ_MEMORY_SECONDS is how long each flood lasts (10).
 func TestRootMemory(t *testing.T) {
 	for _, limitMiB := range []int{256, 512} {
-		for _, size := range []int{100, 1 << 10, 100 << 10, 4 << 20, 16 << 20} {
+		for _, size := range []int{100, 1 << 10, 100 << 10, 4 << 20, 8 << 20, 16 << 20} {
 			t.Run(fmt.Sprintf("%dMiB/%dB", limitMiB, size), func(t *testing.T) {
 				m := startInCgroups(t, limitMiB)
+				if size > limitMiB<<20/32 {
+					m.tooLarge(size)
+					return
+				}
 				m.flood(size, 12)
 				m.drain()
 				m.finish()
@@ -53,6 +58,89 @@ func TestRootMemoryRestart(t *testing.T) {
 	m.finish()
 }
 
+// TestRootMemorySnapshot: a snapshot of a full state is taken within the limit, by a running node that lagged, whose old state is as large, and by a fresh one.
+func TestRootMemorySnapshot(t *testing.T) {
+	m := startInCgroups(t, 256)
+	m.flood(1<<10, 6)
+	n := m.c.Nodes[2]
+	leader := must(m.c.AwaitLeader(within(t, time.Minute)))(t)
+	if leader == n {
+		n = m.c.Nodes[1]
+	}
+	n.Pause()
+	defer n.Resume()
+	behind := time.Now()
+	m.turnOver(leader, 3*m.limit/4, func() bool { return time.Since(behind) > 70*time.Second }) // the leader's log keeps a minute
+	n.Resume()
+	m.restored(n)
+	t.Logf("a node that lagged; %s", m.peaks())
+
+	check(t, n.ForgetDisk())
+	check(t, n.Start())
+	m.restored(n)
+	t.Logf("a fresh node; %s", m.peaks())
+	m.drain()
+	m.finish()
+}
+
+// turnOver consumes and publishes so many bytes of messages of 1 KiB through a node, and goes on until done says so; the queue then is full again.
+func (m *memoryRun) turnOver(n *harness.Node, wantBytes int64, done func() bool) {
+	m.Helper()
+	conn := must(amqp.Dial(n.URL()))(m.T)
+	defer conn.Close()
+	ch := must(conn.Channel())(m.T)
+	check(m.T, ch.Qos(1000, 0, false))
+	deliveries := must(ch.Consume(m.queue, "", false, false, false, false, nil))(m.T)
+	timeout := time.NewTimer(4 * time.Minute)
+	defer timeout.Stop()
+	for taken := int64(0); taken < wantBytes || !done(); {
+		select {
+		case d, ok := <-deliveries:
+			if !ok {
+				m.Fatal("the consumer was closed")
+			}
+			check(m.T, d.Ack(false))
+			taken += int64(len(d.Body))
+		case <-timeout.C:
+			m.Fatalf("turned over %d bytes of %d", taken, wantBytes)
+		}
+		m.taken++
+	}
+}
+
+// restored waits until the node has taken a snapshot: one that was stopped is ready until it hears how far behind it is.
+func (m *memoryRun) restored(n *harness.Node) {
+	m.Helper()
+	check(m.T, harness.Poll(within(m.T, time.Minute), func() error {
+		m.survived()
+		if !strings.Contains(n.LogTail(100_000), "state restored from a snapshot") {
+			return fmt.Errorf("%s took no snapshot", n.Name)
+		}
+		return nil
+	}))
+	check(m.T, m.c.AwaitReady(within(m.T, 2*time.Minute), n))
+}
+
+// tooLarge expects that a message is refused for its size, and that nobody dies of it.
+func (m *memoryRun) tooLarge(size int) {
+	m.Helper()
+	for _, n := range m.c.Nodes {
+		ch := channel(m.T, n)
+		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+		_ = ch.Publish("", m.queue, false, false, amqp.Publishing{Body: make([]byte, size)}) // refused while it is being written
+		select {
+		case err := <-closed:
+			if err == nil || err.Code != amqp.PreconditionFailed || !strings.Contains(err.Reason, "larger than configured max size") {
+				m.Errorf("%s closed the channel with %v", n.Name, err)
+			}
+		case <-time.After(30 * time.Second):
+			m.Fatalf("%s takes %d bytes", n.Name, size)
+		}
+	}
+	m.survived()
+	m.Log(m.peaks())
+}
+
 // memoryRun is a cluster whose nodes have limits.
 type memoryRun struct {
 	*testing.T
@@ -63,6 +151,7 @@ type memoryRun struct {
 	queue  string
 
 	confirmed, refused atomic.Int64
+	taken              int64 // by turnOver
 	publishers         []*amqp.Connection
 	joined             sync.WaitGroup
 }
@@ -189,7 +278,7 @@ func (m *memoryRun) alarms() (alarms []bool) {
 // drain consumes until what was confirmed before is gone, and until publishers go on.
 func (m *memoryRun) drain() {
 	m.Helper()
-	before := m.confirmed.Load()
+	before := m.confirmed.Load() - m.taken
 	began := time.Now()
 	var drained atomic.Int64
 	for _, n := range m.c.Nodes {
@@ -205,7 +294,7 @@ func (m *memoryRun) drain() {
 	}
 	check(m.T, harness.Poll(within(m.T, 3*time.Minute), func() error {
 		m.survived()
-		if got, now := drained.Load(), m.confirmed.Load(); got < before || now <= before+20 {
+		if got, now := drained.Load(), m.confirmed.Load(); got < before || now <= before+m.taken+20 {
 			return fmt.Errorf("drained %d of %d, publishers went on to %d", got, before, now)
 		}
 		return nil

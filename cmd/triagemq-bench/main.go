@@ -1,8 +1,8 @@
 // Command triagemq-bench measures a three-node cluster on this machine: throughput and CPU per message, latency at a fixed rate and of lone messages,
-// what a large backlog costs in memory and restart time,
+// whether memory stays flat, what a large backlog costs in memory and restart time,
 // and how long clients notice the end of the leader.
 //
-//	triagemq-bench throughput|rate|lone|backlog|failover [flags]
+//	triagemq-bench throughput|rate|soak|lone|backlog|failover [flags]
 //
 // It starts nodes of its own on free ports with a temporary folder, through the same processes as production. Client and nodes share the machine, so
 // compare ratios within one run, not absolute figures across machines.
@@ -52,7 +52,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	workloads := map[string]func(context.Context, *harness.Cluster, options) error{"throughput": throughput, "rate": fixedRate, "lone": lone, "backlog": backlog, "failover": failover}
+	workloads := map[string]func(context.Context, *harness.Cluster, options) error{"throughput": throughput, "rate": fixedRate, "soak": soak, "lone": lone, "backlog": backlog, "failover": failover}
 	var o options
 	fs := flag.NewFlagSet("triagemq-bench", flag.ContinueOnError)
 	fs.StringVar(&o.binary, "binary", "bin/triagemq", "the triagemq `binary`")
@@ -63,14 +63,14 @@ func run(ctx context.Context, args []string) error {
 	fs.IntVar(&o.consumers, "consumers", 4, "`number` of consumers, spread over the nodes")
 	fs.IntVar(&o.window, "window", 256, "unconfirmed publishes per publisher, and prefetch per consumer")
 	fs.IntVar(&o.bodyBytes, "body", 1024, "body `bytes`")
-	fs.IntVar(&o.rate, "rate", 3000, "rate, failover: messages per second in all")
+	fs.IntVar(&o.rate, "rate", 3000, "rate, soak, failover: messages per second in all")
 	fs.IntVar(&o.messages, "messages", 1_000_000, "backlog: `number` of messages")
 	fs.IntVar(&o.kills, "kills", 50, "failover: how `often` the leader gets SIGKILL")
 	fs.IntVar(&o.terms, "terms", 50, "failover: how `often` it gets SIGTERM")
 	fs.BoolVar(&o.verbose, "verbose", false, "failover: a line for each")
 	fs.StringVar(&o.nodeFlags, "node-flags", "", "further `flags` of every node, in one argument")
 	fs.Usage = func() {
-		fmt.Fprintln(fs.Output(), "Usage: triagemq-bench throughput|rate|lone|backlog|failover [flags]")
+		fmt.Fprintln(fs.Output(), "Usage: triagemq-bench throughput|rate|soak|lone|backlog|failover [flags]")
 		fs.PrintDefaults()
 	}
 	if len(args) == 0 {

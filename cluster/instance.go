@@ -38,11 +38,23 @@ func (g *Group) openInstance() (*instance, error) {
 	transport := guard.NewTransport(network, guard.Hooks{
 		BeforeInstall: g.beforeInstall,
 		Installing:    func(id raft.ServerID, index uint64) func(bool) { return g.fsm.usage.installs.begin(string(id), index) },
-		Heard:         func(id raft.ServerID) { g.heard(string(id)) },
+		InstallStalled: func(id raft.ServerID) {
+			g.log.Warn("the leader stopped sending a snapshot in the middle: breaking its connections", "leader", string(id))
+			in.layer.hangUpOn(string(id))
+		},
+		Heard: func(id raft.ServerID) { g.heard(string(id)) },
 		Replicates: func(id raft.ServerID, term uint64) bool {
 			r := started.Load()
 			return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term && isConfigured(r, id)
 		},
+		Leads: func(term uint64) (uint64, bool) {
+			r := started.Load()
+			if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
+				return 0, false
+			}
+			return r.LastIndex(), true
+		},
+		Log: g.stores.logs.GetLog,
 	})
 	in.transport = transport
 	conf, err := g.raftConfig()
@@ -109,8 +121,14 @@ func (g *Group) networkTransport(layer raft.StreamLayer, pool int, timeout time.
 	}
 	guard.TransportLimits(conf)
 	conf.Timeout = timeout
-	return raft.NewNetworkTransportWithConfig(conf)
+	network := raft.NewNetworkTransportWithConfig(conf)
+	network.TimeoutScale = installScale
+	return network
 }
+
+// installScale bounds a snapshot on its way, with its restore: so many bytes may take raft's patience for a response, 10 s. While it is on its way the log behind it
+// is kept; with raft's own 256 KiB, a receiver that is stopped could keep 1 GiB on its way for eleven hours.
+const installScale = 4 << 20
 
 // close stops raft, waits for its goroutines and closes its connections.
 func (in *instance) close() error {
@@ -364,6 +382,21 @@ func (s *streamLayer) hangUp() {
 	}
 	s.mu.Unlock()
 	for _, c := range dialled {
+		c.Conn.Close() // raft gives it back by itself, to Close
+	}
+}
+
+// hangUpOn breaks what a server has dialled.
+func (s *streamLayer) hangUpOn(server string) {
+	s.mu.Lock()
+	var accepted []*layerConn
+	for c := range s.conns {
+		if c.from == server {
+			accepted = append(accepted, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range accepted {
 		c.Conn.Close() // raft gives it back by itself, to Close
 	}
 }

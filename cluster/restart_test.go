@@ -245,7 +245,7 @@ func TestTrailingLogIsBoundedByBytesAndTime(t *testing.T) {
 
 func TestSnapshotIsDueRelativeToLiveBytes(t *testing.T) {
 	u := logUsage{threshold: 10 << 20, due: make(chan struct{}, 1)}
-	live := int64(20 << 20)
+	live := int64(20 * (1<<20 + entryCost))
 	for i := uint64(1); i <= 20; i++ {
 		u.add(i, 1<<20, time.Unix(0, 0), func() int64 { return live })
 	}
@@ -259,5 +259,17 @@ func TestSnapshotIsDueRelativeToLiveBytes(t *testing.T) {
 	u.frozen(0)
 	if _, overdue := u.overdue(); overdue {
 		t.Error("overdue right after a snapshot")
+	}
+}
+
+// TestSmallEntriesAreCounted: what a restart has to replay is bounded by entries too.
+func TestSmallEntriesAreCounted(t *testing.T) {
+	u := logUsage{threshold: 64 << 20, due: make(chan struct{}, 1)}
+	const most = 64 << 20 / entryCost
+	for i := uint64(1); i <= most; i++ {
+		u.add(i, 100, time.Unix(0, 0), func() int64 { return 0 })
+	}
+	if len(u.due) != 1 {
+		t.Errorf("no snapshot is due after %d entries of 100 bytes", most)
 	}
 }

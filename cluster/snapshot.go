@@ -12,7 +12,8 @@ import (
 )
 
 // Raft counts entries, and an entry is anything from 100 bytes to 32 MiB. So its own policy is off, and this one counts bytes: a snapshot is taken when more
-// than max(SnapshotBytes, LiveBytes) were applied since the last, which bounds both the time of a restart and the share of writing that snapshots take; and
+// than max(SnapshotBytes, LiveBytes) were applied since the last, each entry counted as entryCost more than it has, which bounds both the time of a restart
+// and the share of writing that snapshots take; and
 // behind it stays the least of TrailingTime of traffic and TrailingBytes, for a follower that was away for seconds: an install would disconnect its
 // clients. The bytes are translated into raft's entries right before each snapshot.
 
@@ -26,7 +27,7 @@ type logUsage struct {
 	tight         atomic.Bool // the disk is nearly full: keep no more of the log than must be
 
 	mu      sync.Mutex // guards what follows
-	since   int64      // bytes applied since the last snapshot
+	since   int64      // bytes applied since the last snapshot, with entryCost for each entry
 	forced  bool       // one was asked for, whatever was applied
 	asked   int64      // since, when LiveBytes was asked last
 	live    int64      // its answer
@@ -42,6 +43,8 @@ type usageSample struct {
 }
 
 const (
+	// entryCost is what the smallest entry costs a restart, in bytes of state that are restored in the same time.
+	entryCost           = 2 << 10
 	sampleBytes         = 1 << 20
 	sampleInterval      = time.Second
 	trailingLogsAtStart = 1 << 20 // until the first snapshot of this process sets it by bytes
@@ -52,7 +55,7 @@ const (
 func (u *logUsage) add(index uint64, size int, now time.Time, liveBytes func() int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.since += int64(size)
+	u.since += int64(size) + entryCost
 	u.total += int64(size)
 	if n := len(u.samples); n == 0 || u.total-u.samples[n-1].total >= sampleBytes || now.Sub(u.samples[n-1].at) >= sampleInterval {
 		u.samples = append(u.samples, usageSample{index, u.total, now})

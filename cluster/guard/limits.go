@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// AppendEntriesMax bounds the entries that raft reads and sends at once. Raft counts entries, not bytes: its default of 64 may mean 2 GiB of our
-	// largest commands in memory per follower. Transport bounds the bytes on the wire.
+	// AppendEntriesMax bounds the entries that raft reads at once. Raft counts entries, not bytes: its default of 64 may mean 2 GiB of our largest commands in
+	// memory per follower. Transport fills requests up by bytes, and cuts them by bytes.
 	AppendEntriesMax = 8
 	// TrailingLogsMin is the least number of entries that stay in the log behind a snapshot. A follower verifies a request against an entry of its log,
 	// never against its snapshot unless the log is empty behind it: without trailing entries, one conflicting entry right behind the snapshot makes

@@ -50,6 +50,7 @@ func (s *LogStore) recoverTail(first, last, durable uint64, existed bool) (uint6
 	if bad <= durable {
 		return 0, fmt.Errorf("%w: %d was durable: %w", ErrDamaged, durable, cause)
 	}
+	s.cache.dropFrom(bad)
 	if err := s.inner.DeleteRange(bad, last); err != nil {
 		return 0, fmt.Errorf("guard: cut the torn tail %d to %d: %w", bad, last, err)
 	}
@@ -59,18 +60,20 @@ func (s *LogStore) recoverTail(first, last, durable uint64, existed bool) (uint6
 	return bad - 1, nil
 }
 
-// firstBad finds the first entry that cannot be read, does not match its checksum or has a term below its predecessor's.
+// firstBad finds the first entry that cannot be read, does not match its checksum or has a term below its predecessor's. It leaves the newest ones in the
+// cache: raft reads all that follow its snapshot twice more, for configurations and to apply them.
 func (s *LogStore) firstBad(first, last uint64) (uint64, error) {
 	var term uint64
 	for i := first; i <= last && i != 0; i++ {
-		var l raft.Log
-		if err := s.read(i, &l); err != nil {
+		l := new(raft.Log)
+		if err := s.read(i, l); err != nil {
 			return i, err
 		}
 		if l.Term < term {
 			return i, fmt.Errorf("%w: entry %d of term %d follows one of term %d", ErrCorrupt, i, l.Term, term)
 		}
 		term = l.Term
+		s.cache.add([]*raft.Log{l})
 	}
 	return 0, nil
 }

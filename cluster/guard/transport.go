@@ -34,11 +34,17 @@ type Hooks struct {
 	// Installing tells that a snapshot that ends with index is about to be sent to a server; what it returns is told whether it was installed. Any goroutine of
 	// raft.
 	Installing func(id raft.ServerID, index uint64) (end func(installed bool))
+	// InstallStalled tells that a leader sends nothing more of a snapshot that is being installed. It must break the connections that come from it. Any goroutine.
+	InstallStalled func(id raft.ServerID)
 	// Heard tells that a server has answered a request of ours. Any goroutine of raft; it must be quick.
 	Heard func(id raft.ServerID)
 	// Replicates tells whether the local raft still leads a term and has a server in its configuration. While it does, errors of replication to that are held
 	// back, see pulse; nil: they are not.
 	Replicates func(id raft.ServerID, term uint64) bool
+	// Leads tells whether the local raft still leads a term, and the last entry that it knows to be in its log. Log is GetLog of the log that raft has. With both,
+	// requests are filled up, see fill, and none leaves this node after its term here; nil: they are sent as raft made them.
+	Leads func(term uint64) (last uint64, leads bool)
+	Log   func(index uint64, out *raft.Log) error
 }
 
 // Transport is a raft.Transport around another one.
@@ -57,7 +63,7 @@ type Hooks struct {
 // not fit through the network within its time-out is sent again for ever. It refuses entries that do not match their checksum before raft sees them. It
 // offers no pipelining, whatever the inner transport offers; TransportLimits says why.
 //
-// Requests are copied before they are changed: raft uses its own after sending them, and an in-memory transport shares them between nodes.
+// Requests are copied before they are changed, but for fill: raft uses its own after sending them, and an in-memory transport shares them between nodes.
 type Transport struct {
 	inner  Inner
 	hooks  Hooks
@@ -174,6 +180,7 @@ func (t *Transport) admit(rpc *raft.RPC) bool {
 		}
 		rpc.Command = clamped(req)
 	case *raft.InstallSnapshotRequest:
+		t.watchInstall(rpc, req)
 		if t.hooks.BeforeInstall == nil {
 			return true
 		}

@@ -14,7 +14,7 @@ func (t *Transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (ra
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
-// AppendEntries sends the request, in parts where it is large. To raft the parts look like one request: it succeeds when all did, and the first part that
+// AppendEntries sends the request, filled up where it is small (see fill), in parts where it is large. To raft the parts look like one request: it succeeds when all did, and the first part that
 // the follower refuses is the answer. Entries that arrived before a failure are sent again and recognised by the follower. An error of anything but a
 // heartbeat is held back, see pulse.
 func (t *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
@@ -24,6 +24,9 @@ func (t *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		if err == nil {
 			t.pulses.of(id).beat()
 		}
+		return err
+	}
+	if err := t.fill(args); err != nil {
 		return err
 	}
 	rest := *args

@@ -24,7 +24,7 @@ import (
 // segment is sealed again with the next batch.
 func OpenWAL(dir string, segmentBytes int, log hclog.Logger) (*wal.WAL, error) {
 	return Open(func() (*wal.WAL, error) {
-		filer := &unsealingFiler{dir: dir, inner: segment.NewFiler(dir, fs.New())}
+		filer := &unsealingFiler{dir: dir, inner: segment.NewFiler(dir, shortReads{fs.New()})}
 		w, err := wal.Open(dir, wal.WithSegmentFiler(filer), wal.WithSegmentSize(segmentBytes), wal.WithLogger(log))
 		if errors.Is(err, wal.ErrCorrupt) {
 			err = errors.Join(ErrCorrupt, err)

@@ -78,7 +78,7 @@ func unseal(path string) error {
 		return err
 	}
 	defer f.Close()
-	batch, index, whole, err := findIndex(f)
+	batch, index, whole, err := findIndex(&headers{inner: f})
 	if err != nil || index == 0 {
 		return err
 	}

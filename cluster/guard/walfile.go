@@ -3,6 +3,8 @@ package guard
 import (
 	"encoding/binary"
 	"io"
+	"slices"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft-wal/types"
 )
@@ -30,7 +32,9 @@ func (v shortReads) OpenWriter(dir, name string) (types.WritableFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return shortWriter{f}, nil
+	w := &shortWriter{WritableFile: f}
+	w.ahead.Store(&headers{inner: f})
+	return w, nil
 }
 
 func (v shortReads) Create(dir, name string, size uint64) (types.WritableFile, error) {
@@ -38,16 +42,55 @@ func (v shortReads) Create(dir, name string, size uint64) (types.WritableFile, e
 	if err != nil {
 		return nil, err
 	}
-	return shortWriter{f}, nil
+	return &shortWriter{WritableFile: f}, nil
 }
 
 type shortReader struct{ types.ReadableFile }
 
 func (f shortReader) ReadAt(p []byte, at int64) (int, error) { return readFrame(f.ReadableFile, p, at) }
 
-type shortWriter struct{ types.WritableFile }
+// shortWriter reads ahead until it is written to: raft-wal walks through a tail when it opens it, on one goroutine, and nobody else has the file yet.
+type shortWriter struct {
+	types.WritableFile
+	ahead atomic.Pointer[headers] // nil: no more
+}
 
-func (f shortWriter) ReadAt(p []byte, at int64) (int, error) { return readFrame(f.WritableFile, p, at) }
+func (f *shortWriter) ReadAt(p []byte, at int64) (int, error) {
+	if h := f.ahead.Load(); h != nil && len(p) == walFrameHeader {
+		return h.ReadAt(p, at)
+	}
+	return readFrame(f.WritableFile, p, at)
+}
+
+func (f *shortWriter) WriteAt(p []byte, at int64) (int, error) {
+	f.ahead.Store(nil)
+	return f.WritableFile.WriteAt(p, at)
+}
+
+// headers reads the headers of frames, one after the other, from a file that does not change meanwhile: those of small entries many at a time. Whatever is longer
+// than a header it passes on. One goroutine at a time.
+type headers struct {
+	inner io.ReaderAt
+	buf   []byte
+	at    int64 // of buf in the file
+}
+
+const headersAhead = 32 << 10
+
+func (h *headers) ReadAt(p []byte, at int64) (int, error) {
+	if len(p) != walFrameHeader {
+		return h.inner.ReadAt(p, at)
+	}
+	if at < h.at || at+walFrameHeader > h.at+int64(len(h.buf)) {
+		buf := slices.Grow(h.buf[:0], headersAhead)[:headersAhead]
+		n, err := h.inner.ReadAt(buf, at)
+		h.buf, h.at = buf[:n], at
+		if n < walFrameHeader {
+			return copy(p, h.buf), err
+		}
+	}
+	return copy(p, h.buf[at-h.at:]), nil
+}
 
 // readFrame is ReadAt, but where p has the size with which raft-wal reads frames, it may end behind a short entry as if the file ended there, which raft-wal
 // takes as it takes the end of a file. The payload of an entry of just that size is read in the same way and must come whole: the header of its frame

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/triagemq/triagemq/cmd/triagemq/cli"
 )
 
 // readyBound is how long a new cluster may take before dev gives up and shows why.
@@ -23,14 +26,28 @@ type devFlags struct {
 	amqpPort, httpPort, peerPort, gossip int
 }
 
+// devHelp is what triagemq dev --help says above the flags.
+const devHelp = `Runs a cluster on loopback, each node a process of its own. A node that dies stays dead until it is started again:
+
+  triagemq dev start-node NAME --data-dir DIR
+
+with the DIR that dev was given, or printed; ports and all else are as dev had them. Ctrl-C stops all, and nothing outlives this process.
+DIR/NAME/triagemq.pid and triagemq.log belong to each node.`
+
 // dev starts a cluster of processes on loopback and stops them when it is told to stop.
-func dev(args []string) error {
-	if len(args) > 0 && args[0] == "start-node" {
-		return devStartNode(args[1:])
+func dev(in *cli.Invocation) error {
+	if len(in.Args) > 0 && in.Args[0] == "start-node" {
+		c := startNode()
+		in.Path, in.Command, in.Args = in.Path+" "+c.Name, &c, in.Args[1:]
+		return c.Run(in)
 	}
-	f, err := parseDev(args)
-	if err != nil {
+	f, err := parseDev(in.Args)
+	if errors.Is(err, flag.ErrHelp) {
+		in.PrintHelp(f.flagSet())
 		return err
+	}
+	if err != nil {
+		return cli.UsageErrorf("%w\n%s --help lists the flags", err, in.Path)
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -65,26 +82,26 @@ func dev(args []string) error {
 	return nil
 }
 
-func parseDev(args []string) (devFlags, error) {
-	var f devFlags
+func (f *devFlags) flagSet() *flag.FlagSet {
 	fs := flag.NewFlagSet("triagemq dev", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are shown once, by main
 	fs.IntVar(&f.nodes, "nodes", 3, "`number` of nodes n1..nN, 1 to 9")
 	fs.StringVar(&f.dataDir, "data-dir", "", "`folder` whose data stays for the next run; without it the data is temporary")
 	fs.IntVar(&f.amqpPort, "amqp-port", 5672, "AMQP `port` of n1; node k listens on this + k-1")
 	fs.IntVar(&f.httpPort, "http-port", 15672, "HTTP `port` of n1")
 	fs.IntVar(&f.peerPort, "peer-port", 7672, "peer `port` of n1")
 	fs.IntVar(&f.gossip, "gossip-port", 7946, "gossip `port` of n1")
-	fs.Usage = func() {
-		fmt.Fprintf(fs.Output(), "Usage: triagemq dev [flags]\n       triagemq dev start-node NAME --data-dir DIR\n\n"+
-			"Runs a cluster on loopback, each node a process of its own. A node that dies stays dead until start-node starts it\n"+
-			"again. Ctrl-C stops all, and nothing outlives this process. DIR/NAME/triagemq.pid and triagemq.log belong to each node.\n\n")
-		fs.PrintDefaults()
-	}
+	return fs
+}
+
+func parseDev(args []string) (devFlags, error) {
+	var f devFlags
+	fs := f.flagSet()
 	if err := fs.Parse(args); err != nil {
 		return f, err
 	}
 	if fs.NArg() > 0 {
-		return f, fmt.Errorf("unexpected argument %q (triagemq dev --help)", fs.Arg(0))
+		return f, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	given := map[string]bool{}
 	fs.Visit(func(g *flag.Flag) { given[g.Name] = true })
@@ -193,22 +210,24 @@ func (p *devCluster) print(w *os.File) {
 	fmt.Fprintf(w, "\nConnect any AMQP 0-9-1 client to any node. Ctrl-C stops the cluster.\n")
 }
 
-func devStartNode(args []string) error {
-	fs := flag.NewFlagSet("triagemq dev start-node", flag.ContinueOnError)
-	dir := fs.String("data-dir", "", "the `folder` that triagemq dev was given, or printed")
-	name := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
+// startNode is the command that starts a node of a dev cluster again.
+func startNode() cli.Command {
+	return cli.Command{
+		Name: "start-node", Args: "NAME --data-dir DIR", Summary: "Starts a node of a cluster of triagemq dev again, as it was, in the background.", Run: devStartNode,
 	}
-	if err := fs.Parse(args); err != nil {
+}
+
+func devStartNode(in *cli.Invocation) error {
+	fs := in.Flags()
+	dir := fs.String("data-dir", "", "the `folder` that triagemq dev was given, or printed")
+	words, err := in.Parse(fs, 1, 1)
+	if err != nil {
 		return err
 	}
-	if name == "" {
-		name = fs.Arg(0)
+	if *dir == "" {
+		return cli.UsageErrorf("--data-dir is missing; usage: %s %s", in.Path, in.Command.Args)
 	}
-	if name == "" || *dir == "" {
-		return errors.New("usage: triagemq dev start-node NAME --data-dir DIR")
-	}
+	name := words[0]
 	p, err := loadDev(*dir)
 	if err != nil {
 		return err

@@ -28,9 +28,8 @@ func commands() cli.Command {
 		Name: "triagemq",
 		Help: "TriageMQ, a replicated message broker that speaks AMQP 0-9-1.",
 		Commands: []cli.Command{
-			{Name: "server", Args: "[flags]", Summary: "run one node", Run: func(in *cli.Invocation) error { return server(in.Args) }},
-			{Name: "dev", Args: "[flags]", Summary: "run a cluster on loopback; dev start-node NAME --data-dir DIR starts one of its nodes again",
-				Run: func(in *cli.Invocation) error { return dev(in.Args) }},
+			{Name: "server", Args: "[flags]", Summary: "run one node", Help: serverHelp, Run: server},
+			{Name: "dev", Args: "[flags]", Summary: "run a cluster on loopback; dev start-node NAME --data-dir DIR starts one of its nodes again", Help: devHelp, Run: dev},
 			cli.Cluster(),
 			cli.Backup(),
 			offline.Restore(),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,11 +21,25 @@ const stopBound = 20 * time.Second
 // own wish ends with 0, and with this when it is started again.
 const exitDeparted = 6
 
+// serverHelp is what triagemq server --help says above the flags.
+const serverHelp = `Runs one node, until SIGTERM. Each flag is also an environment variable (--node-id is TRIAGEMQ_NODE_ID) and a key of the TOML file that --config names; flags win
+over the environment, the environment over the file.
+
+Without --join and with --bootstrap-expect 1 the node is a whole broker on its own. The three nodes of a new cluster are all started with the same --join list
+and --bootstrap-expect 3; a node with --join alone waits to be taken into the cluster that the list leads to.
+
+The exit code is 0 after an orderly stop, 1 where the node could not start or stop, 2 where its configuration is wrong, 3 where its disk or its state cannot be
+trusted any more, 6 where it is no member of its cluster any more (docs/operations/cli.md).`
+
 // server runs one node until SIGTERM or SIGINT; a second signal ends it at once.
-func server(args []string) error {
-	cfg, err := node.Parse(args, os.Environ())
-	if err != nil {
+func server(in *cli.Invocation) error {
+	cfg, err := node.Parse(in.Args, os.Environ())
+	if errors.Is(err, flag.ErrHelp) {
+		in.PrintHelp(node.Flags())
 		return err
+	}
+	if err != nil {
+		return cli.UsageErrorf("%w\n%s --help lists the flags", err, in.Path)
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

@@ -200,7 +200,11 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, use
 	if user != "" {
 		req.SetBasicAuth(user, password)
 	}
-	return c.http.Do(req)
+	r, err := c.http.Do(req)
+	if isDialError(err) {
+		err = fmt.Errorf("%w: does the node run? --url or TRIAGEMQ_URL name the HTTP doors to ask", err)
+	}
+	return r, err
 }
 
 // choose finds the node to ask: the only one that was named, else the first to say that it is ready, else one that lives.

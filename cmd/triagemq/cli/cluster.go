@@ -17,7 +17,7 @@ func Cluster() Command {
 		Commands: []Command{
 			{Name: "status", Args: "[flags]", Summary: "say whether all is well, and what is not", Run: status,
 				Help: "Says who leads, how many nodes may still fail, whether the replicas agree, and in words what is wrong. The exit code is 0 where nothing is and 4\n" +
-					"where something is (docs/operations/cli.md lists the warnings). A node that does not answer is known within half a second."},
+					"where something is (docs/operations/README.md lists the warnings). A node that does not answer is known within half a second."},
 			{Name: "members", Args: "[flags]", Summary: "list the nodes with their addresses, versions and how far each has got", Run: members},
 			{Name: "transfer-leader", Args: "[--to NODE] [flags]", Summary: "hand leadership to another node", Run: transferLeader,
 				Help: "Hands leadership to the node that --to names, or to any other than the present leader. Clients notice nothing: connections stay, and publishes wait\n" +

@@ -115,7 +115,7 @@ func (in *Invocation) Parse(fs *flag.FlagSet, least, most int) ([]string, error)
 	for rest := in.Args; ; {
 		err := fs.Parse(rest)
 		if errors.Is(err, flag.ErrHelp) {
-			in.printHelp(fs)
+			in.PrintHelp(fs)
 			return nil, err
 		}
 		if err != nil {
@@ -139,7 +139,8 @@ func (in *Invocation) Parse(fs *flag.FlagSet, least, most int) ([]string, error)
 	return words, nil
 }
 
-func (in *Invocation) printHelp(fs *flag.FlagSet) {
+// PrintHelp writes what --help says to Stdout: the command's text, its usage line and the flags of fs.
+func (in *Invocation) PrintHelp(fs *flag.FlagSet) {
 	fmt.Fprintf(in.Stdout, "%s\n\nUsage: %s\n", in.Command.text(), strings.TrimSpace(in.Path+" "+in.Command.Args))
 	first := true
 	t := tabwriter.NewWriter(in.Stdout, 0, 0, 3, ' ', 0)

@@ -38,7 +38,17 @@ func (f *changeFlags) open(in *Invocation) (*Client, clusterAnswer, error) {
 		return nil, clusterAnswer{}, err
 	}
 	a, err := askCluster(in.Context, c)
+	if q := a.Quorum; err == nil && q.Reachable < q.Needed && len(a.Nodes) > 0 {
+		fmt.Fprintf(in.Stderr, "triagemq: %d of %d voters answer %s, and it takes %d: without a majority this will hardly come about. Bring nodes back; "+
+			"where they are lost for good, triagemq recover\n",
+			q.Reachable, q.Voters, a.Asked, q.Needed)
+	}
 	return c, a, err
+}
+
+// rest is what is left of --timeout for a look at the effect: long enough for one look in any case.
+func (f *changeFlags) rest(begun time.Time) time.Duration {
+	return max(f.timeout-time.Since(begun), probeBound+askBound)
 }
 
 // confirm asks on a terminal whether to go on. Where nobody can be asked, the command line is all the consent that there is.
@@ -56,13 +66,14 @@ func (f *changeFlags) confirm(in *Invocation, question string) error {
 
 // change posts, and waits for the effect also where the answer got lost or the node did not know the outcome.
 func (f *changeFlags) change(in *Invocation, c *Client, path string, body any, seen func(a *clusterAnswer) (string, bool)) error {
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(in.Context, f.timeout)
 	err := c.Post(ctx, path, body, nil)
 	cancel()
 	if err != nil && !outcomeUnknown(err) {
 		return err
 	}
-	text, missed := await(in.Context, c, f.timeout, seen)
+	text, missed := await(in.Context, c, f.rest(begun), seen)
 	if missed != nil {
 		return errors.Join(missed, err)
 	}
@@ -173,13 +184,14 @@ func leave(in *Invocation) error {
 		return err
 	}
 	watcher := c.elsewhere(before.others(found[0].Server))
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(in.Context, f.timeout)
 	err = c.Post(ctx, "/api/cluster/leave", struct{}{}, nil)
 	cancel()
 	if err != nil && !outcomeUnknown(err) {
 		return err
 	}
-	text, missed := await(in.Context, watcher, f.timeout, goneFrom(found[0]))
+	text, missed := await(in.Context, watcher, f.rest(begun), goneFrom(found[0]))
 	if missed != nil {
 		return errors.Join(missed, err)
 	}

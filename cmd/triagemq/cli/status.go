@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -150,7 +151,7 @@ func await(ctx context.Context, c *Client, bound time.Duration, seen func(a *clu
 		}
 		select {
 		case <-ctx.Done():
-			return "", &Error{Unknown, fmt.Errorf("the effect was not seen within %v; it may come yet: triagemq cluster status tells", bound)}
+			return "", &Error{Unknown, errors.New("the effect was not seen within --timeout; it may come yet: triagemq cluster status tells")}
 		case <-tick.C:
 		}
 	}

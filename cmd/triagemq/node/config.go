@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -73,10 +74,7 @@ func Default() Config {
 // Default. Unknown flags and keys are errors. It returns flag.ErrHelp where help was asked for.
 func Parse(args []string, environ []string) (Config, error) {
 	c := Default()
-	fs := flag.NewFlagSet("triagemq server", flag.ContinueOnError)
-	file := fs.String("config", "", "TOML `file` whose keys are the names of these flags")
-	c.register(fs)
-	fs.Usage = func() { usage(fs) }
+	fs, file := c.flags()
 	if err := fs.Parse(args); err != nil {
 		return c, err
 	}
@@ -99,13 +97,20 @@ func Parse(args []string, environ []string) (Config, error) {
 	return c, c.Validate()
 }
 
-func usage(fs *flag.FlagSet) {
-	w := fs.Output()
-	fmt.Fprintf(w, "Usage: triagemq server [flags]\n\nRuns one node. Each flag is also an environment variable (--node-id is TRIAGEMQ_NODE_ID) and a key of the\n"+
-		"file that --config names; flags win over the environment, the environment over the file.\n\n")
-	fs.PrintDefaults()
-	fmt.Fprintf(w, "\nWithout --join and with --bootstrap-expect 1 the node is a whole broker on its own. The three nodes of a new\n"+
-		"cluster are all started with the same --join list and --bootstrap-expect 3.\n")
+// Flags are those of `triagemq server`, with the values of Default, for its --help.
+func Flags() *flag.FlagSet {
+	c := Default()
+	fs, _ := c.flags()
+	return fs
+}
+
+// flags are the settings of c and the name of the file that holds more. Nothing is printed by them: errors are the caller's to show, once.
+func (c *Config) flags() (fs *flag.FlagSet, file *string) {
+	fs = flag.NewFlagSet("triagemq server", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	file = fs.String("config", "", "TOML `file` whose keys are the names of these flags")
+	c.register(fs)
+	return fs, file
 }
 
 func (c *Config) register(fs *flag.FlagSet) {

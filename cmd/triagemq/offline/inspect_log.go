@@ -24,10 +24,16 @@ func inspectLog(in *cli.Invocation) error {
 	if err != nil {
 		return err
 	}
+	if *from > *to {
+		return cli.UsageErrorf("--from %d is behind --to %d", *from, *to)
+	}
 	p := entryPrinter{w: in.Stdout, asJSON: *asJSON, bodies: *bodies}
 	extent, err := cluster.InspectLog(words[0], *from, *to, p.print)
 	if extent.Overtaken {
 		fmt.Fprintln(in.Stderr, "triagemq: the node compacted its log meanwhile; what it deleted is left out")
+	}
+	if err == nil && extent.First == 0 {
+		fmt.Fprintf(in.Stderr, "triagemq: the log holds no such entries; triagemq inspect folder %s tells where it begins and ends\n", words[0])
 	}
 	if err == nil && p.faults > 0 {
 		err = &cli.Error{Code: cli.Unhealthy, Err: fmt.Errorf("%d entries are damaged", p.faults)}

@@ -79,7 +79,12 @@ func tellSurvivor(in *cli.Invocation, dir string) error {
 
 func printWarning(w io.Writer, info *cluster.FolderInfo) {
 	fmt.Fprintf(w, "\nThe last entry of this folder is %d of term %d.\n", info.Last.Index, info.Last.Term)
-	if others := otherVoters(info); len(others) > 0 {
+	others := otherVoters(info)
+	if len(others) == 0 && len(info.Servers) > 0 {
+		fmt.Fprintf(w, "Its cluster has no other voter: there is nothing to recover from, start it.\n")
+		return
+	}
+	if len(others) > 0 {
 		fmt.Fprintf(w, "Its cluster had these other voters:\n")
 		for _, s := range others {
 			fmt.Fprintf(w, "  %s at %s\n", s.Name, s.Peer)

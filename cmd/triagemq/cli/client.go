@@ -123,6 +123,8 @@ func (e *AnswerError) Error() string {
 		return fmt.Sprintf("%s: %s (--user and --password-file, or TRIAGEMQ_USER and TRIAGEMQ_PASSWORD, name the login)", e.URL, cmp.Or(e.Reason, "login wanted"))
 	case e.Reason != "":
 		return e.Reason
+	case e.Status == http.StatusNotFound:
+		return fmt.Sprintf("%s: 404 Not Found: is this the HTTP door of a node?", e.URL)
 	}
 	return fmt.Sprintf("%s: %d %s", e.URL, e.Status, http.StatusText(e.Status))
 }
@@ -201,8 +203,11 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, use
 		req.SetBasicAuth(user, password)
 	}
 	r, err := c.http.Do(req)
-	if isDialError(err) {
+	switch {
+	case isDialError(err):
 		err = fmt.Errorf("%w: does the node run? --url or TRIAGEMQ_URL name the HTTP doors to ask", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("%s does not answer in time: %w", c.chosen, err)
 	}
 	return r, err
 }

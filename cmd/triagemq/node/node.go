@@ -51,6 +51,7 @@ func Open(cfg Config) (n *Node, err error) {
 	if cfg.guestIsShutOut() {
 		n.log.Warn("the first user of a new cluster is guest, who may log in from this machine only: set --default-user and --default-pass before its first start")
 	}
+	cfg.warnOfOpenFiles(n.log)
 	defer func() {
 		if err != nil {
 			n.Close(context.Background())

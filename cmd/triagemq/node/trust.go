@@ -37,6 +37,18 @@ func (c *Config) readSecrets(environment string) ([][]byte, error) {
 	return secrets, nil
 }
 
+// warnOfOpenFiles tells of files with secrets that every user of this machine can read.
+func (c *Config) warnOfOpenFiles(log hclog.Logger) {
+	for _, file := range []string{c.ClusterSecretFile, c.PeerTLSKey, c.TLSKey} {
+		if file == "" {
+			continue
+		}
+		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o004 != 0 {
+			log.Warn("every user of this machine can read a secret of this node: take the right away with chmod o-r", "file", file)
+		}
+	}
+}
+
 func (c *Config) validatePeerTLS() error {
 	given := 0
 	for _, v := range []string{c.PeerTLSCert, c.PeerTLSKey, c.PeerTLSCA} {

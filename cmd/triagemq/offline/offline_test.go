@@ -88,7 +88,7 @@ func TestRestoreAndInspect(t *testing.T) {
 	expect(t, 0, "jobs    2       0         0", "inspect", "snapshot", dir)
 	expect(t, 0, "", "inspect", "log", dir)
 	expect(t, 3, "only voter", "recover", "--data-dir", dir, "--yes-i-may-lose-data")
-	expect(t, 2, "nothing was changed", "recover", "--data-dir", dir)
+	expect(t, 2, "nothing was changed, and need not be", "recover", "--data-dir", dir)
 	expect(t, 3, "not empty", "restore", "--from", "-", "--data-dir", dir, "--node-id", "n1")
 }
 

@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -73,18 +74,19 @@ func tellSurvivor(in *cli.Invocation, dir string) error {
 		return explain(err)
 	}
 	printFolder(in.Stdout, &info)
+	fmt.Fprintf(in.Stdout, "\nThe last entry of this folder is %d of term %d.\n", info.Last.Index, info.Last.Term)
+	switch {
+	case len(info.Faults) > 0:
+		return &cli.Error{Code: cli.Unhealthy, Err: errors.New("nothing was changed: the folder is damaged, see its faults; take another survivor, or a backup")}
+	case len(info.Servers) > 0 && len(otherVoters(&info)) == 0:
+		return cli.UsageErrorf("nothing was changed, and need not be: this node is the only voter of its cluster; start it")
+	}
 	printWarning(in.Stdout, &info)
 	return cli.UsageErrorf("nothing was changed: give --%s to go on", confirmation)
 }
 
 func printWarning(w io.Writer, info *cluster.FolderInfo) {
-	fmt.Fprintf(w, "\nThe last entry of this folder is %d of term %d.\n", info.Last.Index, info.Last.Term)
-	others := otherVoters(info)
-	if len(others) == 0 && len(info.Servers) > 0 {
-		fmt.Fprintf(w, "Its cluster has no other voter: there is nothing to recover from, start it.\n")
-		return
-	}
-	if len(others) > 0 {
+	if others := otherVoters(info); len(others) > 0 {
 		fmt.Fprintf(w, "Its cluster had these other voters:\n")
 		for _, s := range others {
 			fmt.Fprintf(w, "  %s at %s\n", s.Name, s.Peer)

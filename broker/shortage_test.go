@@ -17,9 +17,9 @@ func TestShortage(t *testing.T) {
 		short  bool
 	}{
 		{100, 0, false}, {207, 0, false}, // the watermark is 160, the second threshold 208
-		{209, 0, false}, {250, 900 * time.Millisecond, false}, // what is on its way passes
-		{200, 0, false}, {209, 100 * time.Millisecond, false}, {209, time.Second, true}, {255, 0, true},
-		{208, 0, false}, {-1, 0, false},
+		{209, 0, false}, {231, 200 * time.Millisecond, false}, // what is on its way passes
+		{200, 0, false}, {209, 100 * time.Millisecond, false}, {209, 300 * time.Millisecond, true}, {230, 0, true},
+		{208, 0, false}, {233, 0, true}, {200, 0, false}, {-1, 0, false}, // 232 is three quarters of the way
 	} {
 		at = at.Add(step.after)
 		m := measurement{memory: memory.Usage{LimitBytes: 256 * mib, OwnBytes: step.ownMiB * mib}, watermarkBytes: 160 * mib}

@@ -83,6 +83,52 @@ func TestRootMemorySnapshot(t *testing.T) {
 	m.finish()
 }
 
+// TestRootMemoryDeclares: a flood of queues is refused before it kills, what is there already may still be declared, and memory is free again once they are gone.
+func TestRootMemoryDeclares(t *testing.T) {
+	m := startInCgroups(t, 256)
+	refusals := make(chan *amqp.Error, 6)
+	var conns []*amqp.Connection
+	for k := range 6 {
+		conns = append(conns, dial(t, m.c.Nodes[k%3]))
+	}
+	for k := range 6 {
+		ch := must(conns[k].Channel())(t)
+		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+		m.joined.Go(func() {
+			for i := 0; ; i++ {
+				if _, err := ch.QueueDeclare(fmt.Sprintf("flood-%d-%d", k, i), true, false, false, true, nil); err != nil {
+					refusals <- <-closed
+					return
+				}
+			}
+		})
+	}
+	for range 6 {
+		timeout := time.NewTimer(3 * time.Minute)
+		for waiting := true; waiting; {
+			select {
+			case err := <-refusals:
+				if err == nil || err.Code != amqp.PreconditionFailed || !strings.Contains(err.Reason, "short of memory") {
+					t.Errorf("a flood ended with %v", err)
+				}
+				waiting = false
+			case <-time.After(100 * time.Millisecond):
+				m.survived()
+			case <-timeout.C:
+				t.Fatalf("nobody is refused; %s", m.peaks())
+			}
+		}
+		timeout.Stop()
+	}
+	for _, n := range m.c.Nodes {
+		ch := channel(t, n)
+		must(ch.QueueDeclare(m.queue, true, false, false, false, nil))(t)
+		must(ch.Consume(m.queue, "", false, false, false, false, nil))(t)
+	}
+	m.survived()
+	t.Log(m.peaks())
+}
+
 // turnOver consumes and publishes so many bytes of messages of 1 KiB through a node, and goes on until done says so; the queue then is full again.
 func (m *memoryRun) turnOver(n *harness.Node, wantBytes int64, done func() bool) {
 	m.Helper()

@@ -64,6 +64,7 @@ type connection struct {
 	partial    int  // bytes of unfinished publishes of all channels
 	inTx       int  // of those, what transactions keep
 	reserved   int  // bytes of the intake
+	growth     int  // commands that make something, since they were last awaited
 	published  bool // something that publishes was decoded since AwaitPublish
 	publish    wire.BasicPublish
 	gate       context.Context // what AwaitPublish is called with; see awaitGate

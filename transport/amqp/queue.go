@@ -22,6 +22,9 @@ func (ch *channel) declareQueue(m *wire.QueueDeclare) (*exception, error) {
 		return exceptionf(notFound, m.ID(), "no queue '' in vhost '%s'", ch.conn.vhost), nil
 	case command.Name == "":
 		command.Name, command.ServerNamed = uniqueName("amq.gen-"), true
+		if err := ch.conn.growthAwaited(); err != nil {
+			return nil, err
+		}
 		if ch.conn.server.broker.MemoryShort() {
 			return memoryShort(m.ID()), nil
 		}
@@ -73,6 +76,9 @@ func (ch *channel) bindQueue(m *wire.QueueBind) (*exception, error) {
 func (ch *channel) bind(command *fsm.Bind, x expectation, noWait bool) (*exception, error) {
 	if ch.conn.server.broker.MemoryShort() {
 		return ch.askGrowth(command, x, noWait)
+	}
+	if err := ch.conn.growthAwaited(); err != nil {
+		return nil, err
 	}
 	ch.ask(command, x, noWait)
 	return nil, nil

@@ -143,6 +143,25 @@ func TestRefusalIsNoDamage(t *testing.T) {
 	}
 }
 
+// TestUnfinishedSnapshotIsNoDamage: a leader may send a snapshot as soon as raft runs, which is before damaged ones are cleared away.
+func TestUnfinishedSnapshotIsNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openSnapshots(dir, testConfig(t, "n1").Logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unfinished, damaged := filepath.Join(s.path, "2-20-1.tmp"), filepath.Join(s.path, "1-10-1")
+	for _, path := range []string{unfinished, damaged} {
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.removeUndescribed()
+	if !exists(unfinished) || exists(damaged) {
+		t.Errorf("the unfinished one is there: %v; the damaged one: %v", exists(unfinished), exists(damaged))
+	}
+}
+
 // TestSettingAsideIsResumed stops the plan after each of its steps. The next start carries it out to its end, the new identity is the planned one, and what was
 // set aside is whole.
 func TestSettingAsideIsResumed(t *testing.T) {

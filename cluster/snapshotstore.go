@@ -146,7 +146,8 @@ func (s *snapshotStore) damage() error {
 	return errors.Join(errs...)
 }
 
-// removeUndescribed deletes snapshots without a description that decodes, which raft neither lists nor reaps; for when the node has started without them.
+// removeUndescribed deletes snapshots without a description that decodes, which raft neither lists nor reaps; for when the node has started without them. Raft
+// runs by then: what is unfinished now may be a snapshot that a leader has begun to send.
 func (s *snapshotStore) removeUndescribed() {
 	entries, err := os.ReadDir(s.path)
 	if err != nil {
@@ -158,7 +159,7 @@ func (s *snapshotStore) removeUndescribed() {
 		if err == nil {
 			err = json.Unmarshal(raw, &meta)
 		}
-		if err != nil && e.IsDir() {
+		if err != nil && e.IsDir() && !strings.HasSuffix(e.Name(), ".tmp") {
 			s.log.Error("removing a snapshot that cannot be read; an older one served", "snapshot", e.Name(), "damage", err, "error", os.RemoveAll(filepath.Join(s.path, e.Name())))
 		}
 	}

@@ -111,7 +111,7 @@ func (c *ClusterStatus) warnOfCluster() {
 	}
 	switch {
 	case len(c.Nodes) == 0:
-		c.warn(WarnStarting, "", "%s does not know the members of its cluster yet", c.Asked)
+		c.warn(WarnStarting, "", "%s does not know the members of its cluster yet: it starts, or waits for other servers (its log says so)", c.Asked)
 	case q.Reachable < q.Needed:
 		c.warn(WarnNoQuorum, "", "%d of %d voters answer %s, and it takes %d: nothing can be written until more are back", q.Reachable, q.Voters, c.Asked, q.Needed)
 	case c.Leader == "":
@@ -122,7 +122,7 @@ func (c *ClusterStatus) warnOfCluster() {
 	names := map[string]int{}
 	for _, s := range c.Nodes {
 		if names[s.ID]++; names[s.ID] == 2 {
-			c.warn(WarnName, s.ID, "two servers are called %s: remove the one that is gone, by its server id", s.ID)
+			c.warn(WarnName, s.ID, "two servers are called %s: the one that is gone is removed once the other has a vote; if it stays, remove it by its server id", s.ID)
 		}
 	}
 }

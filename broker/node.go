@@ -199,7 +199,7 @@ func (n *Node) View(f func(s *fsm.State)) { n.replica.view(f) }
 // Reasons why a node is not ready.
 var (
 	errNotRunning = errors.New("the node is starting")
-	errNotOpen    = errors.New("this node's origin is not open: it accepts no clients")
+	errNotOpen    = errors.New("this node accepts no clients now: it has no majority to talk to, or waits to be taken into its cluster")
 	errNoUsers    = errors.New("the first user of the cluster is not made yet")
 	errNoLeader   = errors.New("no leader is known")
 )

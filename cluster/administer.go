@@ -15,7 +15,7 @@ var (
 	ErrAmbiguous       = errors.New("cluster: several members have this name, give the server id")
 	ErrWouldLoseQuorum = errors.New("cluster: the remaining voters would have no live majority")
 	ErrLastVoter       = errors.New("cluster: the last voter cannot go")
-	ErrAlive           = errors.New("cluster: the server is alive, let it leave")
+	ErrAlive           = errors.New("cluster: the server is alive, or was a moment ago: let it leave, or, where its process has ended, ask again in two seconds")
 	ErrNotVoter        = errors.New("cluster: the server has no vote")
 	ErrNotNow          = errors.New("cluster: not possible now")
 )

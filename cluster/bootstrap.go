@@ -90,11 +90,11 @@ func (g *Group) tellWaiting(self gossipMeta, others []gossipMeta) {
 		}
 	}
 	if self.Cluster != "" {
-		g.log.Warn("waiting to be taken into the cluster: its leader does that once it hears of this node by gossip and reaches its peer port", "cluster", self.Cluster, "heard_of", heard)
+		g.log.Warn("waiting to be taken into the cluster: its leader does that once it hears of this node by gossip and reaches its peer port; what keeps it from that is in the leader's log", "cluster", self.Cluster, "heard_of", heard)
 		return
 	}
 	if self.Expect == 0 {
-		g.log.Warn("waiting to be taken into a cluster: this node forms none (--join without --bootstrap-expect); the leader takes it in once they hear of each other", "heard_of", heard)
+		g.log.Warn("waiting to be taken into a cluster: this node forms none (--join without --bootstrap-expect); the leader takes it in once they hear of each other; check --join, the firewall (TCP and UDP) and the cluster secret", "heard_of", heard)
 		return
 	}
 	if uint64(len(heard)) > self.Expect {

@@ -88,6 +88,35 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// TestNewLeaderRemovesNobody asks a leader of a moment ago, which has heard of the others but not yet of the one that is to go, though that one lives.
+func TestNewLeaderRemovesNobody(t *testing.T) {
+	c := newCluster(t, 3, nil).start()
+	leader := c.leader()
+	leader.group.mu.Lock()
+	reigning := leader.group.reign
+	leader.group.mu.Unlock()
+	r := newReign(leader.group, reigning.raft, reigning.term)
+	going := c.follower().group.Self()
+	for _, x := range c.nodes {
+		if id := x.group.Self(); id != going {
+			r.heardAt[id] = time.Now().Add(patience) // however slow this machine is
+		}
+	}
+	if err := r.mayRemove(going, removal{}); !errors.Is(err, ErrNotNow) {
+		t.Errorf("in the first moments: %v", err)
+	}
+	if err := r.mayRemove(going, removal{leaving: true}); err != nil {
+		t.Errorf("by its own wish: %v", err)
+	}
+	if err := r.mayRemove(going, removal{force: true}); err != nil {
+		t.Errorf("forced: %v", err)
+	}
+	r.since = time.Now().Add(-goneAfter)
+	if err := r.mayRemove(going, removal{}); err != nil {
+		t.Errorf("after two seconds without a word: %v", err)
+	}
+}
+
 // removeOnceSilent removes a server that was just stopped: the leader counts it as alive for a moment.
 func removeOnceSilent(ctx context.Context, g *Group, server string) error {
 	for {

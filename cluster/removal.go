@@ -76,6 +76,9 @@ func (r *reign) mayRemove(server string, how removal) error {
 		return nil
 	case !how.leaving && (server == r.g.self || time.Since(r.lastHeard(server)) < goneAfter):
 		return fmt.Errorf("%w: %s", ErrAlive, server)
+	case !how.leaving && time.Since(r.since) < goneAfter:
+		// Silence begins with the reign: a leader of a moment ago has heard of nobody yet, of those that live neither.
+		return fmt.Errorf("%w: this leader is new and has not heard of %s yet, which may live", ErrNotNow, server)
 	case time.Since(r.since) < goneAfter && live < remaining:
 		return fmt.Errorf("%w: this leader is new and has not heard of all servers yet", ErrNotNow)
 	case votes && live < remaining/2+1:

@@ -36,6 +36,7 @@ func (s *State) Refound(index uint64) {
 	}
 	s.findMine()
 	s.store.MarkRedelivered()
+	s.budget = 0 // what came back is due, perhaps: that is for the first entry of the new cluster, as what comes due until then
 	s.applied, s.marked = index, mark{}
 	if s.options.Check || invariants {
 		if err := s.Check(); err != nil {

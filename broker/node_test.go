@@ -143,6 +143,7 @@ func TestSessionLife(t *testing.T) {
 		if got := n.Counters().Confirmed.Load(); got != 10 {
 			t.Errorf("counted %d confirms, want 10", got)
 		}
+		time.Sleep(5 * time.Second) // the Mark that follows a second of quiet, and its Verify, are in
 		before := c.logLen()
 		again := (&fsm.DeclareQueue{Ref: ref(s), Name: "q", Durable: true}).Append(nil)
 		reply, ok, err := s.Probe(t.Context(), again)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 
@@ -63,6 +64,8 @@ func TestTheSecretIsReplacedInARunningCluster(t *testing.T) {
 	for _, x := range c.nodes {
 		trusts[x] = trustOf(t, "old")
 		x.cfg.Trust = trusts[x]
+		// Every connection is made anew six times, and nobody may stand for election meanwhile, on a machine that is busy with other tests too.
+		x.cfg.HeartbeatTimeout, x.cfg.ElectionTimeout, x.cfg.LeaseTimeout = 2*time.Second, 2*time.Second, 2*time.Second
 	}
 	c.start()
 	leader := c.leader()

@@ -108,6 +108,7 @@ func TestReplaceLostDisk(t *testing.T) {
 
 // TestAddressChange moves a node, then all of them at once.
 func TestAddressChange(t *testing.T) {
+	skipUnderRace(t)
 	c := newCluster(t, 3, quick).start()
 	x := c.follower()
 	x.stop()
